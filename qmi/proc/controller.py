@@ -8,8 +8,15 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
+from qmi.config.schema import SERVE_MODULE
 from qmi.config.validators import printable
-from qmi.errors import QMI_ConfigurationException, QMI_Exception, QMI_RuntimeException
+from qmi.errors import (
+    QMI_ConfigurationException,
+    QMI_ConnectionException,
+    QMI_Exception,
+    QMI_RuntimeException,
+    QMI_UnknownRpcException,
+)
 from qmi.proc.control_protocol import Absent, Answer, PeerLink, Present, StopRefusedError
 from qmi.proc.helper_protocol import Command, Err, Ok, Reply, Start, StatusQuery, Stop, parse_already_running
 from qmi.proc.launch import AlreadyRunningError, Launcher, Offline, PortInUseError, Running, Times, wait_silent
@@ -19,11 +26,15 @@ from qmi.proc.status import (
     EXIT_FAILED,
     EXIT_OK,
     EXIT_USAGE,
+    ObjectState,
     State,
     Status,
     configured_objects,
     exit_code_offline,
 )
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
+"""Seconds between two questions to a program that makes its instruments."""
 
 _NO_PORT = "context {0!r} cannot be asked: it has no contexts.{0}.tcp_server_port"
 
@@ -64,8 +75,8 @@ class Controller:
         self._times = times
 
     def start(self, target: Target) -> Status:
-        """Start the program and say how that went."""
-        return self._timed(target, State.STARTING, self._start_local if target.local else self._start_remote)
+        """Start the program, wait until each of its instruments and tasks was tried, and say how that went."""
+        return self._timed(target, State.STARTING, self._start)
 
     def stop(self, target: Target) -> Status:
         """Stop the program and say how that went."""
@@ -110,10 +121,9 @@ class Controller:
             told = self._link.call(target.name, target.address, "list_configured", timeout=self._times.ask)
         except QMI_RuntimeException:  # an older version, or it has ended meanwhile
             return status
-        failed = [entry for entry in configured_objects(told) if entry.state == "failed"]
-        if not failed:
-            return status
-        return replace(status, detail="\n".join([status.detail, *map(str, failed)]), exit_code=EXIT_FAILED)
+        objects = configured_objects(told)
+        failed = any(entry.state == "failed" for entry in objects)
+        return replace(_with_unready(status, objects), exit_code=EXIT_FAILED if failed else status.exit_code)
 
     def _with_pages(self, target: Target, status: Status) -> Status:
         """The status of a context that runs, with where its pages are, or why they are not served."""
@@ -148,6 +158,55 @@ class Controller:
         status = replace(status, seconds=time.monotonic() - began)
         self._notify(status)
         return status
+
+    def _start(self, target: Target) -> Status:
+        status = self._start_local(target) if target.local else self._start_remote(target)
+        listed = target.context.instruments or target.context.tasks
+        if status.state is not State.STARTED or not listed or target.address is None:
+            return status
+        return self._when_tried(target, status)
+
+    def _when_tried(self, target: Target, status: Status) -> Status:
+        """The status of a program that was started, once it has tried to make all that its configuration lists.
+
+        It answers on its port before it begins with that. Waits for its ``ready_timeout`` at most.
+        """
+        began, pause, fault = time.monotonic(), _FIRST_PAUSE, ""
+        limit, patience = target.context.ready_timeout, self._times.begin
+        objects: list[ObjectState] = []
+        while True:
+            try:
+                told = self._link.call(target.name, target.address, "list_configured", timeout=self._times.ask)  # type: ignore[arg-type]
+                objects, fault = configured_objects(told), ""
+            except QMI_UnknownRpcException:  # an older version
+                return status
+            except QMI_ConnectionException as exc:
+                if (ended := self._ended_meanwhile(target)) is not None:
+                    return ended
+                fault = str(exc)
+            except QMI_RuntimeException as exc:
+                fault = str(exc)
+            waited = time.monotonic() - began
+            # A program of the user's may never make them.
+            begun = bool(objects) or (target.context.program != SERVE_MODULE and waited >= patience)
+            if begun and not fault and not any(entry.unready for entry in objects):
+                return _with_unready(status, objects)
+            if waited >= limit:
+                return _late(target, status, objects, fault, limit)
+            missing = ", ".join(entry.name for entry in objects if entry.unready)
+            waits_for = f"waits for {missing}" if missing else "waits for its instruments and tasks"
+            self._notify(_status(target, State.STARTING, status.pid, status.version, detail=waits_for))
+            time.sleep(min(pause, max(limit - waited, 0.0)))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _ended_meanwhile(self, target: Target) -> Status | None:
+        if not target.local:
+            return None
+        found = self._launcher.look(target)
+        if not isinstance(found, Offline):
+            return None
+        detail = found.reason or "it was stopped before its instruments and tasks were made"
+        return _status(target, State.FAILED, detail=detail, exit_code=EXIT_FAILED)
 
     def _start_local(self, target: Target) -> Status:
         try:
@@ -272,6 +331,25 @@ class Controller:
         if target.address is None:
             return None
         return self._link.ask(target.name, target.address, timeout=self._times.ask)
+
+
+def _with_unready(status: Status, objects: list[ObjectState]) -> Status:
+    """The status of a program, with those of its objects that have failed or are still to come."""
+    unready = [str(entry) for entry in objects if entry.unready or entry.state == "failed"]
+    return replace(status, detail="\n".join([status.detail, *unready])) if unready else status
+
+
+def _late(target: Target, status: Status, objects: list[ObjectState], fault: str, limit: float) -> Status:
+    """The status of a program that has not tried to make everything within its time."""
+    setting = f"within {limit:g} s (contexts.{target.name}.ready_timeout)"
+    if fault:
+        note = f"whether its instruments and tasks are ready could not be found out {setting}: {fault}"
+    elif not objects:
+        note = f"it has not begun to make its instruments and tasks {setting}"
+    else:
+        note = f"not all of its instruments and tasks were ready {setting}"
+    first = "; ".join(text for text in (status.detail, note) if text)
+    return _with_unready(replace(status, detail=first), objects)
 
 
 def _seen_by_helper(target: Target, reply: Reply) -> Status:

@@ -49,6 +49,7 @@ class Times(Struct):
     Attributes:
         ask: For the answer of a context that is asked for its identity.
         start: For a program to be up.
+        begin: For a program that is not ours to begin to make the instruments and tasks that its configuration lists.
         settle: How long a program without a TCP port must live to count as started.
         soft: For a program to end after it was asked to; comes on top of the ``stop_grace`` of its context.
         terminate: For it to end after SIGTERM; likewise. Before that is over, the program itself has stopped its
@@ -58,6 +59,7 @@ class Times(Struct):
 
     ask: float = 2.0
     start: float = 30.0
+    begin: float = 2.0
     settle: float = 0.5
     soft: float = 5.0
     terminate: float = PATIENCE + 5.0

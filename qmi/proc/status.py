@@ -83,6 +83,10 @@ class Status(Struct):
         return self.state.value
 
 
+_UNREADY = {"waiting": "waits to be made", "making": "is still being made"}
+"""What a context says of an object that was not tried yet -> what is shown of it."""
+
+
 class ObjectState(Struct):
     """How an instrument or task of a context is, as the context says.
 
@@ -98,7 +102,14 @@ class ObjectState(Struct):
     reason: str
     since: float = 0.0
 
+    @property
+    def unready(self) -> bool:
+        """Whether it is still to be made, opened or started for the first time."""
+        return self.state in _UNREADY
+
     def __str__(self) -> str:
+        if self.unready:
+            return f"{self.name} {_UNREADY[self.state]}"
         since = ""
         if self.since > 0:
             since = f" (since {datetime.fromtimestamp(self.since, UTC):%Y-%m-%d %H:%M:%S} UTC)"

@@ -1,15 +1,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from qmi.config.schema import CfgContext, CfgInstrument, CfgWeb
-from qmi.errors import QMI_UnknownNameException, QMI_UnknownRpcException
+from qmi.errors import (
+    QMI_ConnectionException,
+    QMI_RuntimeException,
+    QMI_UnknownNameException,
+    QMI_UnknownRpcException,
+)
+from qmi.names import HostPort
 from qmi.proc.control_protocol import Absent, Answer, Present, Stranger
 from qmi.proc.controller import Controller
 from qmi.proc.helper_protocol import Err, Ok, Start, StatusQuery, Stop
-from qmi.proc.launch import Launcher, Times
+from qmi.proc.launch import Launcher, Offline, Running, Times
 from qmi.proc.ssh.errors import ErrorSource, RemoteError
 from qmi.proc.status import State, Status
 from tests.support.ports import free_port
@@ -21,9 +28,11 @@ HERE = Present(7, "1.0")
 TIMES = Times(soft=0.2)
 
 
-def remote_one(home: Path, link: ScriptedLink, remote: ScriptedRemote, seen: list[Status] | None = None) -> Controller:
+def remote_one(
+    home: Path, link: ScriptedLink, remote: ScriptedRemote, seen: list[Status] | None = None, times: Times = TIMES
+) -> Controller:
     launcher = Launcher(config_in(home), link)
-    return Controller(launcher, remote, link, (seen if seen is not None else []).append, times=TIMES)
+    return Controller(launcher, remote, link, (seen if seen is not None else []).append, times=times)
 
 
 def far(home: Path, *, port: bool = True) -> object:
@@ -43,6 +52,8 @@ FAILED = ["dmm", "instrument", "m:C", "failed", "cannot be opened: OSError: no\n
     [
         ([READY], "", 0),
         ([READY, ["psu", *FAILED[1:]]], "psu failed: cannot be opened: OSError: no answer", 1),
+        ([["psu", *READY[1:3], "making", "", 0.0, 1, -1.0]], "psu is still being made", 0),
+        ([["psu", *READY[1:3], "waiting", "", 0.0, 0, -1.0]], "psu waits to be made", 0),
         (QMI_UnknownRpcException("an older version"), "", 0),
         ("nonsense", "", 0),
         ([["a"], 5, READY], "", 0),
@@ -91,6 +102,92 @@ def test_status_of_a_context_says_where_its_pages_are(
         detail += ", on lab-pc"
     assert (status.state, status.detail.strip(), status.exit_code) == (State.RUNNING, detail, code)
     assert link.calls == [("a.get_status", {})]
+
+
+WAITING = ["dmm", "instrument", "m:C", "waiting", "", 0.0, 0, -1.0]
+MAKING = ["dmm", "instrument", "m:C", "making", "", 0.0, 1, -1.0]
+NOBODY = QMI_ConnectionException("nothing listens there")
+LATE = "within 0.2 s (contexts.a.ready_timeout)"
+NOT_ALL = f"not all of its instruments and tasks were ready {LATE}"
+UNKNOWN = f"whether its instruments and tasks are ready could not be found out {LATE}"
+
+
+class SlowLink(ScriptedLink):
+    """A program whose instruments take their time: the answers of one question after the other, the last for ever."""
+
+    def __init__(self, answers: list[Answer], *told: object) -> None:
+        super().__init__(*answers)
+        self.to_tell = list(told)
+
+    def call(self, name: str, address: HostPort, method: str, *, timeout: float, **kwargs: object) -> object:
+        self.calls.append((f"{name}.{method}", kwargs))
+        told = self.to_tell.pop(0) if len(self.to_tell) > 1 else self.to_tell[0]
+        if isinstance(told, Exception):
+            raise told
+        return told
+
+
+@pytest.mark.parametrize(
+    ("module", "told", "detail", "calls"),
+    [
+        (None, [[READY]], "", 1),
+        (None, [[], [WAITING], [MAKING], [READY]], "", 4),
+        (None, [NOBODY, QMI_RuntimeException("no answer within 2 s"), [MAKING], [READY]], "", 4),
+        (None, [[MAKING], [FAILED]], "dmm failed: cannot be opened: OSError: no answer", 2),
+        (None, [[MAKING], QMI_UnknownRpcException("an older version")], "", 2),
+        ("lab.program", [[WAITING], [READY]], "", 2),
+        (None, [[["psu", *READY[1:]], MAKING]], f"{NOT_ALL}\ndmm is still being made", 0),
+        (None, [[WAITING]], f"{NOT_ALL}\ndmm waits to be made", 0),
+        (None, [[]], f"it has not begun to make its instruments and tasks {LATE}", 0),
+        (None, ["nonsense"], f"it has not begun to make its instruments and tasks {LATE}", 0),
+        (None, [NOBODY], f"{UNKNOWN}: nothing listens there", 0),
+        ("lab.program", [[]], "", 0),
+    ],
+)  # fmt: skip
+def test_start_waits_until_each_instrument_and_task_was_tried(
+    home: Path, monkeypatch: pytest.MonkeyPatch, module: str | None, told: list[object], detail: str, calls: int
+) -> None:
+    pauses: list[float] = []
+    clock = [0.0]
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        clock[0] += seconds
+
+    monkeypatch.setattr("qmi.proc.controller.time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
+    listed = CfgContext(
+        host="lab-pc", tcp_server_port=4000, instruments={"dmm": CfgInstrument(driver="m:C")}, program_module=module,
+        ready_timeout=0.2,
+    )  # fmt: skip
+    link, seen = SlowLink([Absent(), HERE], *told), list[Status]()
+    one = remote_one(home, link, ScriptedRemote(Ok(7)), seen, times=Times(begin=0.1))
+    status = one.start(target(config_in(home, a=listed), "a", local=False))
+    assert (status.state, status.pid, status.detail.strip(), status.exit_code) == (State.STARTED, 7, detail, 0)
+    assert not calls or len(link.calls) == calls
+    assert sum(pauses) <= 0.2
+    assert {between.state for between in seen[:-1]} == {State.STARTING}
+    assert not any("waits to" in between.detail for between in seen[:-1])
+    if [MAKING] in told and len(told) > 1:
+        assert "waits for dmm" in [between.detail for between in seen]
+
+
+@pytest.mark.parametrize(
+    ("record", "detail"),
+    [("process 7 ended without being stopped", "process 7 ended"), ("", "it was stopped before its instruments")],
+)
+def test_start_of_a_program_that_ends_while_it_makes_its_instruments_has_failed(
+    home: Path, monkeypatch: pytest.MonkeyPatch, record: str, detail: str
+) -> None:
+    config = config_in(
+        home, a=CfgContext(host="127.0.0.1", tcp_server_port=4000, instruments={"dmm": CfgInstrument(driver="m:C")})
+    )
+    link = SlowLink([HERE], [WAITING], NOBODY)
+    one = remote_one(home, link, ScriptedRemote())
+    monkeypatch.setattr(Launcher, "start", lambda *_: Running(7, "1.0"))
+    monkeypatch.setattr(Launcher, "look", lambda *_: Offline(record))
+    status = one.start(target(config, "a"))
+    assert (status.state, status.exit_code) == (State.FAILED, 1)
+    assert status.detail.startswith(detail)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,11 @@ def test_laboratory_comes_up_from_its_file_and_one_instrument_is_restarted(
     try:
         code, text = says(capsys, "start", "lab")
         assert (code, text.startswith("lab: STARTED")) == (0, True)
-        # Also if they have not been made yet: the program answers before it is ready.
+        # Each of them was tried by now.
+        assert [line.partition(" (since")[0] for line in text.splitlines()[1:]] == [
+            "    bad failed: cannot be made: RuntimeError: no such device",
+            f"    missing failed: cannot be opened: OSError: nothing answers at {device}",
+        ]
         code, text = says(capsys, "restart", "lab.missing", "lab.good1")
         assert code == 1
         assert "lab.missing: FAILED: cannot be opened: OSError: nothing answers" in text
