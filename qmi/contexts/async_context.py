@@ -44,7 +44,7 @@ class Context(ContextBase):
     Made by :func:`qmi.open_context`. Each method works from any task; cancelling one leaves the context as it was.
     """
 
-    async def make_rpc_object(self, name: str, cls: type[T], *args: object, **kwargs: object) -> AsyncProxy[T]:
+    async def make_rpc_object(self, name: str, cls: type[T], /, *args: object, **kwargs: object) -> AsyncProxy[T]:
         """Make an object and return an async proxy of it.
 
         Args:
@@ -67,7 +67,7 @@ class Context(ContextBase):
             self.undo_make(future)
             raise
 
-    async def make_instrument(self, name: str, cls: type[T], *args: object, **kwargs: object) -> AsyncProxy[T]:
+    async def make_instrument(self, name: str, cls: type[T], /, *args: object, **kwargs: object) -> AsyncProxy[T]:
         """Make an instrument; see :meth:`.QMI_Context.make_instrument`."""
         check_class(cls, QMI_Instrument, "An instrument")
         return await self.make_rpc_object(name, cls, *args, **kwargs)

@@ -276,8 +276,13 @@ class QMI_Context:
             QMI_DuplicateNameException: If the name is taken.
             Exception: Whatever the constructor raises; then the name is free again.
         """
+        return self._make_object(rpc_object_name, rpc_object_class, args, kwargs)
+
+    def _make_object(
+        self, name: str, object_class: Callable[..., T], args: tuple[object, ...], kwargs: dict[str, Any]
+    ) -> T:
         refuse_on_loop("make_rpc_object()", "await context.make_rpc_object(...)")
-        future = self._core.make(rpc_object_name, rpc_object_class, args, kwargs)  # type: ignore[arg-type]
+        future = self._core.make(name, object_class, args, kwargs)  # type: ignore[arg-type]
         try:
             actor = call_blocking(future, None)
         except BaseException:
@@ -333,7 +338,7 @@ class QMI_Context:
         """
         self._core.check_running()
         check_class(instrument_class, QMI_Instrument, "An instrument")
-        return self.make_rpc_object(instrument_name, instrument_class, *args, **kwargs)
+        return self._make_object(instrument_name, instrument_class, args, kwargs)
 
     def make_task(
         self,

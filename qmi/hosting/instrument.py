@@ -7,7 +7,8 @@ import inspect
 import logging
 import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -67,7 +68,7 @@ class HostedInstrument(QMI_Instrument):
 
         def __setattr__(self, name: str, value: Any) -> None: ...
 
-    def __init__(self, context: Any, name: str, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, context: Any, name: str, /, *args: Any, **kwargs: Any) -> None:
         super().__init__(context, name)
         self._hosted_args = args, kwargs
         self._hosted_driver: Any = None
@@ -207,7 +208,7 @@ class AwaitedInstrument(HostedInstrument):
 
     _rpc_placement = Placement.LOOP
 
-    def __init__(self, context: Any, name: str, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, context: Any, name: str, /, *args: Any, **kwargs: Any) -> None:
         self._hosted_runner = AsyncioRunner(name) if self._hosted.adapter.awaited == "asyncio" else TrioRunner(name)
         super().__init__(context, name, *args, **kwargs)
 
@@ -286,9 +287,23 @@ def hosted_class(driver: object, adapter: Adapter | None = None) -> type[HostedI
         "__module__": cls.__module__,
         "__qualname__": cls.__qualname__,
         "_hosted": source,
+        "__signature__": _signature(driver_class),
     }
     base = AwaitedInstrument if source.adapter.awaited else HostedInstrument
     return types.new_class(cls.__name__, (base,), exec_body=lambda space: space.update(body))
+
+
+def _signature(driver_class: type | None) -> inspect.Signature:
+    """What the class of an instrument takes: a driver's own ``replace`` and ``simulate`` are not taken for ours."""
+    kinds = inspect.Parameter
+    own = [kinds(name, kinds.POSITIONAL_ONLY) for name in ("context", "name")]
+    known: Collection[str] = ()
+    if driver_class is not None:
+        with suppress(TypeError, ValueError):  # one of C, which does not say what it takes
+            known = inspect.signature(driver_class).parameters
+    named = [kinds(name, kinds.KEYWORD_ONLY, default=None) for name in ("replace", "simulate") if name in known]
+    more = kinds("args", kinds.VAR_POSITIONAL), kinds("kwargs", kinds.VAR_KEYWORD)
+    return inspect.Signature([*own, more[0], *named, more[1]])
 
 
 def load_driver(path: str) -> type:

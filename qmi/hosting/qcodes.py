@@ -30,7 +30,9 @@ class QcodesAdapter(Adapter):
         return any(base.__module__ == _BASE for base in driver_class.__mro__)
 
     def make(self, driver_class: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Make a driver, whose first argument is its name."""
+        """Make a driver, whose first argument is its name: that of the instrument, unless another one is given."""
+        if "name" in kwargs:
+            return driver_class(*args, **kwargs)
         return driver_class(re.sub(r"\W", "_", name), *args, **kwargs)
 
     def describe(self, driver: Any) -> Content:

@@ -321,8 +321,10 @@ def test_configured_instrument_with_a_driver_of_another_library_is_opened_set_sa
 ) -> None:
     psu = {"driver": "hosted:tests.support.hosted:Psu", "args": ["COM2"], "safe": {"voltage": 0.5}}
     broken = {"driver": "hosted:tests.support.hosted:Connected", "kwargs": {"fail": True}}
-    with lab({"psu": psu, "broken": broken}) as context:
+    named = {"driver": "hosted:tests.support.hosted:Named", "kwargs": {"name": "front", "context": 3}}
+    with lab({"psu": psu, "broken": broken, "named": named}) as context:
         found = by_name(context.make_configured())
+        assert context.get_instrument("lab.named").given() == {"name": "front", "context": 3}
         assert (found["psu"].state, found["broken"].state) == ("ready", "failed")
         assert found["broken"].reason == "cannot be made: OSError: there is no device"
         proxy = context.get_instrument("lab.psu")

@@ -9,6 +9,7 @@ import pytest
 import qmi
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import (
+    QMI_DuplicateNameException,
     QMI_InvalidOperationException,
     QMI_InvalidValueException,
     QMI_UsageException,
@@ -16,7 +17,8 @@ from qmi.core.exceptions import (
 )
 from qmi.core.instrument import QMI_Instrument
 from qmi.hosting import Adapter, Content, HostedChannels, HostedMethod, HostedParameter, PlainAdapter, registry
-from tests.support.hosted import HERE, Connected, Namesakes, Psu, Strange
+from tests.support.hosted import HERE, Connected, Named, Namesakes, Psu, Strange
+from tests.support.hosted_awaited import Quiet
 from tests.support.lab import make_context, two_contexts
 
 
@@ -69,6 +71,41 @@ def test_hosted_driver_takes_its_arguments_and_runs_in_one_thread_of_its_own(con
     assert psu.voltage == 0.0
     assert made[0].gain == 2.0
     assert made[0].threads == {"lab.psu"}
+
+
+NAMES: list[dict[str, Any]] = [
+    {"name": "front", "context": 3},
+    {"replace": True},
+    {"simulate": "bench"},
+    {"cls": 1, "rpc_object_name": 2, "args": 3, "kwargs": 4, "driver": 5, "adapter": 6},
+    {"future": 1, "object_class": 2, "self_": 3, "rpc_object_class": 4},
+]
+
+
+@pytest.mark.parametrize("given", NAMES, ids=lambda given: " ".join(given))
+def test_hosted_driver_gets_arguments_of_any_name(context: QMI_Context, given: dict[str, Any]) -> None:
+    for make in (context.make_instrument, context.make_rpc_object):
+        if make == context.make_rpc_object:
+            given = {name: value for name, value in given.items() if not name.startswith("rpc_object_")}
+        driver = make("it", qmi.hosted(Named), **given)
+        assert driver.given() == given
+        context.remove_rpc_object(driver)
+
+
+def test_hosted_driver_is_replaced_unless_it_has_such_an_argument(context: QMI_Context) -> None:
+    context.make_instrument("it", qmi.hosted(Psu))
+    context.make_instrument("it", qmi.hosted(Psu), replace=True, simulate=False)
+    with pytest.raises(QMI_DuplicateNameException):
+        context.make_instrument("it", qmi.hosted(Named), replace=True)
+
+
+async def test_hosted_driver_in_an_awaited_context_gets_arguments_of_any_name() -> None:
+    async with qmi.open_context("lab") as context:
+        for number, given in enumerate(NAMES):
+            driver = await context.make_instrument(f"it{number}", qmi.hosted(Named), **given)
+            assert await driver.given() == given
+        awaited = await context.make_instrument("quiet", qmi.hosted(Quiet), name="front", context=3)
+        assert await awaited.given() == {"name": "front", "context": 3}
 
 
 def test_hosted_driver_is_shared_locked_and_called_from_another_context() -> None:

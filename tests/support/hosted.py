@@ -99,6 +99,21 @@ class Connected:
         self.alive.remove(self)
 
 
+class Named:
+    """A driver whose constructor uses the names that ours use."""
+
+    def __init__(
+        self,
+        name: str = "", context: int = 0, replace: bool = False, simulate: str = "", cls: int = 0,
+        rpc_object_name: int = 0, args: int = 0, kwargs: int = 0, driver: int = 0, adapter: int = 0, **more: int,
+    ) -> None:  # fmt: skip
+        given = dict(locals())
+        self._given = {**{key: value for key, value in given.items() if value and key not in ("self", "more")}, **more}
+
+    def given(self) -> dict[str, Any]:
+        return self._given
+
+
 class Strange:
     """A driver with whatever names there may be."""
 

@@ -9,6 +9,12 @@ from collections.abc import AsyncIterator, Iterator
 class Quiet:
     """Answers without a device."""
 
+    def __init__(self, name: str = "", context: int = 0) -> None:
+        self._given = {"name": name, "context": context}
+
+    def given(self) -> dict[str, object]:
+        return self._given
+
     async def answer(self) -> int:
         await asyncio.sleep(0)
         return 42
