@@ -297,6 +297,15 @@ def test_types_that_are_not_imported_become_readable_and_can_be_sent_on(monkeypa
     assert found[0] == CODEC.decode(CODEC.encode(found[0]).payload) or found[0] != 3
 
 
+@pytest.mark.parametrize("kind", [np.longlong, np.ulonglong, np.int_, np.uint, np.intc, np.uintc])
+def test_number_of_numpy_arrives_by_its_size(kind: type[np.integer[Any]]) -> None:
+    """Several names are one kind of number; which ones differs between systems."""
+    for value in (kind(1), kind(np.iinfo(kind).max)):
+        found = CODEC.decode(CODEC.encode(value).payload)
+        assert (found, found.dtype, found.tobytes()) == (value, value.dtype, value.tobytes())
+        assert type(found) is np.dtype(np.dtype(kind).str).type
+
+
 def test_array_without_numpy_becomes_readable(monkeypatch: pytest.MonkeyPatch) -> None:
     encoded = CODEC.encode([np.arange(4, dtype="<i2").reshape(2, 2), np.float32(1)])
     monkeypatch.setitem(sys.modules, "numpy", None)

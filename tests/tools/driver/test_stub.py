@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -212,6 +213,40 @@ def test_stub_tells_type_checkers_what_a_client_may_do(checker: str, tmp_path: P
     faults, said = check_types(checker, tmp_path, "program.py", "oven.pyi")
     first = len(lines) + 1
     assert faults == {("program.py", first + number) for number in range(len(WRONG))}, said
+
+
+TYPED = """
+import qmi
+from typed_spectrometer import Spectrometer
+
+spec = qmi.make_instrument("spec", Spectrometer, "tcp:192.168.1.5:1")
+value: float = spec.exposure
+again: float = spec.get_exposure(rpc_timeout=1.0)
+spec.set_exposure(0.5)
+"""
+MISTYPED = [
+    "spec.exposure = 'long'",
+    "spec.set_exposure('long')",
+    "text: str = spec.get_exposure()",
+    "spec.get_exposur()",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("checker", ["mypy", "basedpyright"])
+def test_driver_that_says_its_methods_to_type_checkers_is_checked_as_the_page_says(
+    checker: str, tmp_path: Path
+) -> None:
+    pytest.importorskip(checker)
+    page = (ROOT / "docs" / "do" / "drivers.md").read_text("utf-8")
+    block = re.search(r":caption: typed_spectrometer.py\n\n(.*?)\n  ```", page, re.DOTALL)
+    assert block is not None
+    (tmp_path / "typed_spectrometer.py").write_text(textwrap.dedent(block[1]) + "\n", "utf-8")
+    lines = TYPED.splitlines()
+    (tmp_path / "program.py").write_text("\n".join([*lines, *MISTYPED]) + "\n", "utf-8")
+    faults, said = check_types(checker, tmp_path, "program.py", "typed_spectrometer.py")
+    assert faults == {("program.py", len(lines) + 1 + number) for number in range(len(MISTYPED))}, said
 
 
 HIDING = """
