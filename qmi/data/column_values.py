@@ -53,6 +53,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _MIN_INT: Final = -(1 << 63)
 _MAX_INT: Final = (1 << 63) - 1
+_EXACT: Final = 1 << 53
+"""The greatest integer up to which a float of 64 bits has all integers."""
 _MAX_DIMENSIONS: Final = 31
 """Of an array; HDF5 has 32, and rows are one of them."""
 _MIN_TIME: Final = datetime(1678, 1, 1, tzinfo=UTC)
@@ -67,12 +69,28 @@ class ColumnType(NamedTuple):
         shape: Of its arrays; empty for plain values, None as long as there was no value.
         missing: Whether there is None among the values.
         dtype: The type of numpy that all its arrays have; empty if they differ, or for plain values.
+        low: The least of its integers of 64 bits, if that is less than 0; known when all of them are there.
+        high: The greatest, if that is more than 0.
     """
 
     kind: str = "none"
     shape: tuple[int, ...] | None = None
     missing: bool = False
     dtype: str = ""
+    low: int = 0
+    high: int = 0
+
+    @property
+    def fill(self) -> int | None:
+        """What stands for None in the file among integers that a float cannot have; else None.
+
+        Integers with None among them are floats with NaN in the file, as long as none of them loses digits.
+        """
+        if self.kind != "int" or not self.missing or (self.low >= -_EXACT and self.high <= _EXACT):
+            return None
+        if self.low > _MIN_INT:
+            return _MIN_INT
+        return _MAX_INT if self.high < _MAX_INT else None
 
     def __str__(self) -> str:
         words = _WORDS[self.kind]
@@ -111,7 +129,8 @@ def joined(one: ColumnType, other: ColumnType) -> ColumnType | None:
     if one.shape != other.shape:
         return None
     if one.kind == other.kind:
-        return ColumnType(one.kind, one.shape, missing, one.dtype if one.dtype == other.dtype else "")
+        low, high = min(one.low, other.low), max(one.high, other.high)
+        return ColumnType(one.kind, one.shape, missing, one.dtype if one.dtype == other.dtype else "", low, high)
     if one.kind in NUMBERS and other.kind in NUMBERS:
         return ColumnType(max(one.kind, other.kind, key=NUMBERS.index), one.shape, missing)
     return None
@@ -387,7 +406,7 @@ def convert(values: Array | list[object], kind: ColumnType) -> Array:
     """The values of a column, as they stand in the log, as an array of the type that they have in common.
 
     Texts are objects, times nanoseconds since 1970 in UTC, and truth values numbers of 8 bits. What is None is NaN, an
-    empty text, or no time.
+    empty text, no time, or among large integers one that is no value of the column.
     """
     import numpy
 
@@ -414,6 +433,8 @@ def storage(kind: ColumnType) -> tuple[str, object]:
         return ("i1" if kind.kind == "bool" else kind.dtype), None
     if kind.kind == "complex":
         return "c16", complex(MISSING, MISSING)
+    if kind.fill is not None:
+        return "i8", kind.fill
     if kind.kind in ("float", "none") or kind.missing:
         return "f8", MISSING
     return ("i1" if kind.kind == "bool" else "i8"), None
@@ -484,6 +505,8 @@ def _is_missing(value: Any, kind: ColumnType) -> bool:
         return all(text in (b"", "") for text in (value.flat if kind.shape else [value]))
     if kind.kind == "time":
         return bool(first == _MIN_INT)
+    if kind.fill is not None:
+        return int(first) == kind.fill
     number = first.real if isinstance(first, complex) else float(first)
     return number != number and struct.pack("<d", number) == _MISSING_BYTES  # only NaN differs from itself
 
@@ -515,21 +538,31 @@ def type_of_plain(value: object) -> ColumnType:
             dtype, shape, _ = value.value
             if dtype == "U":
                 return ColumnType("text", tuple(shape))
-            return ColumnType(_KINDS_OF_ARRAYS[dtype[1]], tuple(shape), dtype=dtype)
+            return _type_of_array(_decoded(value), tuple(shape), dtype)
         return ColumnType("time", ())
     return ColumnType(_PLAIN[type(value)], ())
+
+
+def _type_of_array(array: Any, shape: tuple[int, ...], dtype: str) -> ColumnType:
+    kind = _KINDS_OF_ARRAYS[dtype[1]]
+    if kind != "int" or array.dtype.itemsize < 8 or not array.size:
+        return ColumnType(kind, shape, dtype=dtype)
+    return ColumnType(kind, shape, False, dtype, min(int(array.min()), 0), max(int(array.max()), 0))
 
 
 def type_of_column(values: Array | list[object]) -> ColumnType | None:
     """The type of values of a column as they stand in the log, or in an array; None if no column has all of them."""
     if not isinstance(values, list):
-        dtype, shape = values.dtype, values.shape[1:]
-        return ColumnType(_KINDS_OF_ARRAYS[dtype.kind], shape, dtype=dtype.str if shape else "")
-    found: ColumnType | None = ColumnType()
+        found = _type_of_array(values, values.shape[1:], values.dtype.str)
+        return found if found.shape else found._replace(dtype="")
+    both: ColumnType | None = ColumnType()
     if CBORTag not in (kinds := set(map(type, values))):
         types = [NOTHING.type if kind is type(None) else ColumnType(_PLAIN[kind], ()) for kind in kinds]
+        if int in kinds:
+            integers = values if len(kinds) == 1 else [value for value in values if type(value) is int]
+            types.append(ColumnType("int", (), low=min(0, *integers), high=max(0, *integers)))  # type: ignore[call-overload]
     else:
         types = list(dict.fromkeys(map(type_of_plain, values)))
     for one in types:
-        found = found and joined(found, one)
-    return found
+        both = both and joined(both, one)
+    return both

@@ -160,8 +160,12 @@ def _indices(shape: tuple[int, ...]) -> list[str]:
 
 
 def _as_texts(values: Any) -> list[list[object]]:
+    import numpy
+
     if values.dtype.kind == "M":
         values = values.astype(str)
+    if values.dtype.kind == "O":  # texts, or integers of which some are missing
+        values = numpy.where(values == None, "nan", values)  # noqa: E711 - of each element
     return [list(row) for row in values.reshape(len(values), -1).tolist()]
 
 
@@ -170,7 +174,9 @@ def _as_texts(values: Any) -> list[list[object]]:
 
 def _write_zarr(data: xarray.Dataset, path: Path, overwrite: bool) -> None:
     plain = data.drop_encoding()
-    for variable in plain.variables.values():
+    for name, variable in plain.variables.items():
+        if (fill := run_file.fill_of(data.variables[name])) is not None:
+            variable.encoding = {"_FillValue": fill}
         if variable.dtype.kind == "M":
             variable.encoding = {"units": run_file.TIME_UNITS, "dtype": "int64"}
     part = path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}.part")

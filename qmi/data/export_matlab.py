@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from qmi.data.run_file import fill_of
 from qmi.errors import QMI_InvalidValueException
 
 if TYPE_CHECKING:
@@ -34,9 +35,12 @@ def variables_of(data: xarray.Dataset) -> dict[str, object]:
     Raises:
         QMI_InvalidValueException: If a column is too large for such a file.
     """
+    import numpy
+
     names = names_in_matlab([str(name) for name in data.variables])
     found: dict[str, object] = {}
     units: dict[str, object] = {}
+    missing: dict[str, object] = {}
     for name, variable in data.variables.items():
         shown = names[str(name)]
         values = variable.values
@@ -48,10 +52,15 @@ def variables_of(data: xarray.Dataset) -> dict[str, object]:
             found[ns] = exact
             units[ns] = "ns since 1970-01-01 (UTC)"
             continue
+        if (fill := fill_of(variable)) is not None:
+            values = numpy.where(values == None, fill, values).astype("i8")  # noqa: E711 - of each element
+            missing[shown] = numpy.int64(fill)
         found[shown] = _values(values, str(name))
         units[shown] = str(variable.attrs.get("units", variable.attrs.get("unit", "")))
     attributes = {key: _attribute(value) for key, value in data.attrs.items()}
     attributes["names"] = {shown: name for name, shown in names.items()}
+    if missing:
+        attributes["missing"] = missing
     extra = {"units": units, "info": attributes}
     for what, content in extra.items():
         found[_free(what, found)] = content

@@ -126,7 +126,10 @@ def _kind_of(variable: h5py.Dataset) -> ColumnType:
 
 def _type_of(column: dict[str, Any]) -> ColumnType:
     shape = column["shape"]
-    return ColumnType(column["kind"], None if shape is None else tuple(shape), column["missing"], column["dtype"])
+    integers = int(column.get("low", 0)), int(column.get("high", 0))  # older versions have not looked for them
+    return ColumnType(
+        column["kind"], None if shape is None else tuple(shape), column["missing"], column["dtype"], *integers
+    )
 
 
 def _product(shape: tuple[int, ...]) -> int:

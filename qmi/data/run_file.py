@@ -316,6 +316,8 @@ def _create(file: h5netcdf.File, name: str, dimensions: tuple[str, ...], kind: C
     dtype, nothing = (h5py.string_dtype(), None) if kind.kind == "text" else storage(kind)
     if _is_sparse(kind) and dimensions[0] == ROW:
         settings = {"chunks": _chunks(kind), "fillvalue": numpy.array(nothing, dtype)[()]}
+    elif kind.fill is not None:
+        settings = {"fillvalue": numpy.int64(kind.fill)}  # netCDF's attribute _FillValue says what is no value
     variable = file.create_variable(name, dimensions, dtype, chunking_heuristic="h5py", **settings)
     if kind.kind == "bool" and not kind.missing:
         variable.attrs["dtype"] = "bool"  # xarray makes bool of it
@@ -380,9 +382,42 @@ def read(file: Path) -> xarray.Dataset:
                     f"{file} has {opened.nbytes / 1e9:.1f} GB in memory; this computer has {memory / 1e9:.1f} GB: "
                     "open it by xarray.open_dataset(file), which reads only what you use of it, or follow the run"
                 )
-            return opened.load()
+            return _with_exact_integers(opened.load(), file)
     except (OSError, ValueError) as error:
         raise QMI_RecordingException(f"{file} cannot be read: {error}") from error
+
+
+def fill_of(variable: xarray.Variable) -> int | None:
+    """What stands in files for None among the integers of a column that a float cannot have; None for other columns."""
+    fill = variable.encoding.get("_FillValue")
+    return fill if type(fill) is int and variable.dtype.kind == "O" else None
+
+
+def _with_exact_integers(data: xarray.Dataset, file: Path) -> xarray.Dataset:
+    """The same with integers that a float cannot have as they were added, and None where there is none.
+
+    xarray makes floats of them, as it does wherever something is missing among integers.
+    """
+    import h5py
+    import numpy
+
+    found = [
+        name
+        for name, variable in data.variables.items()
+        if "_FillValue" in variable.encoding and numpy.dtype(variable.encoding.get("dtype", "f8")) == "i8"
+    ]
+    if not found:
+        return data
+    with h5py.File(file, "r") as opened:
+        for name in found:
+            variable = data.variables[name]
+            fill = variable.encoding["_FillValue"]
+            stored = opened[name][()]
+            values = stored.astype(object)
+            values[stored == fill] = None
+            # With that, xarray writes them into its own files as they are here.
+            data = data.assign({name: (variable.dims, values, variable.attrs, {"_FillValue": int(fill)})})
+    return data
 
 
 def _memory() -> float:
