@@ -560,7 +560,7 @@ def type_of_column(values: Array | list[object]) -> ColumnType | None:
         types = [NOTHING.type if kind is type(None) else ColumnType(_PLAIN[kind], ()) for kind in kinds]
         if int in kinds:
             integers = values if len(kinds) == 1 else [value for value in values if type(value) is int]
-            types.append(ColumnType("int", (), low=min(0, *integers), high=max(0, *integers)))  # type: ignore[call-overload]
+            types.append(ColumnType("int", (), low=min(0, *integers), high=max(0, *integers)))
     else:
         types = list(dict.fromkeys(map(type_of_plain, values)))
     for one in types:
