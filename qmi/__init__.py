@@ -87,7 +87,10 @@ if not TYPE_CHECKING:
             return getattr(import_module("qmi.tools.ipython"), name)
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from qmi import _api
+        from qmi.runtime.gc_pause import importing
+
+        with importing():
+            from qmi import _api
 
         return globals().setdefault(name, getattr(_api, name))
 

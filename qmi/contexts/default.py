@@ -22,6 +22,7 @@ from qmi.contexts.loop_thread import PORTALS, RUNNING
 from qmi.errors import QMI_NoActiveContextException, QMI_UsageException
 from qmi.runtime.call_context import EXECUTION, Execution
 from qmi.runtime.cells import end_with_cells
+from qmi.runtime.gc_pause import importing
 from qmi.runtime.sigint import INTERRUPTS
 from qmi.runtime.wakeup import refuse_on_loop, refuse_outside_trio
 
@@ -109,13 +110,12 @@ def _shutdown_logging() -> None:
 
 @cache
 def _context_class() -> type[QMI_Context]:
-    from qmi.contexts.blocking_context import QMI_Context
+    with importing():
+        from qmi.config import loader, structure  # noqa: F401 - together with what else a context needs to start
+        from qmi.contexts.blocking_context import QMI_Context
+        from qmi.runtime import logs  # noqa: F401
 
     return QMI_Context
-
-
-def _make_context(name: str, config: CfgQmi) -> QMI_Context:
-    return _context_class()(name, config)
 
 
 def _load_config(
@@ -170,7 +170,8 @@ def start(
                 f"This program already has a context, {_SESSION.default.name!r}: qmi.context() returns it. Call "
                 "qmi.stop() before another start()"
             )
-        context = _make_context(context_name, _load_config(config_file, context_cfg))
+        make = _context_class()
+        context = make(context_name, _load_config(config_file, context_cfg))
         INTERRUPTS.install()  # else Ctrl-C could come between two of the steps that follow
         try:
             _start_default(context, init_logging, console_loglevel)
@@ -272,7 +273,8 @@ async def open_context(
         QMI_ConfigurationException: If the configuration is not usable; all faults are listed.
     """
     refuse_outside_trio("A context of open_context()", "qmi.start")
-    facade = _make_context(context_name, config if config is not None else _load_config(config_file, context_cfg))
+    make = _context_class()
+    facade = make(context_name, config if config is not None else _load_config(config_file, context_cfg))
     core = facade.async_context
     logs = _setup_logging(core.config, context_name, console_loglevel) if init_logging else _keep_records(context_name)
     INTERRUPTS.install()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import struct
 import threading
 import time
@@ -21,11 +20,11 @@ from qmi.messages import Call
 from qmi.net.codec import Codec
 from qmi.net.codec.budget import weigh
 from qmi.net.codec.tags import SET, Own
-from qmi.net.io.large_messages import gc_paused
 from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.kinds import Kind
 from qmi.net.protocol.memory_estimate import LARGE_BODY
 from qmi.net.protocol.packets import HEADER, MAGIC, MAJOR, MINOR, head, small_frame
+from qmi.runtime.gc_pause import gc_paused
 from tests.support.devices import Bench
 from tests.support.lab import SERVER, address, make_context
 from tests.support.programs import Program
@@ -376,23 +375,6 @@ def test_fault_47_flood_of_messages_of_many_keeps_nobody_waiting(program: Progra
         for sender in senders:
             sender.join()
         assert max(waits) < 0.3 + machine.delay
-
-
-def test_collector_rests_until_the_last_of_several_is_done() -> None:
-    assert gc.isenabled()
-    with gc_paused():
-        assert not gc.isenabled()
-        with gc_paused():
-            pass
-        assert not gc.isenabled()
-    assert gc.isenabled()
-    gc.disable()
-    try:
-        with gc_paused():
-            pass
-        assert not gc.isenabled(), "the program has switched it off"
-    finally:
-        gc.enable()
 
 
 def test_fault_47_machine_that_has_its_links_is_refused_with_the_limit_that_it_has_reached() -> None:

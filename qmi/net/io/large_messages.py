@@ -7,16 +7,15 @@ came. The other links go on: the thread that decodes gives the interpreter away 
 
 from __future__ import annotations
 
-import gc
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import trio
 
 from qmi.net.protocol.connection import Connection, Packet
 from qmi.net.protocol.events import Event
 from qmi.net.protocol.packets import Frame
+from qmi.runtime.gc_pause import gc_paused
 from qmi.runtime.wakeup import TaskWaker
 
 _PATIENCE = 5.0
@@ -84,31 +83,3 @@ class LargeMessages:
         """Decode a frame, in any thread, without the mutex."""
         with gc_paused():
             return self._connection.decode(frame)
-
-
-_mutex = threading.Lock()
-_resting = 0
-_is_ours = False
-
-
-@contextmanager
-def gc_paused() -> Iterator[None]:
-    """Keep the garbage collector still. Several threads may do so at once; a program that has none keeps it off.
-
-    Decoding makes hundreds of thousands of containers, none of which is garbage. The collector would look through all
-    of them again and again, for five times as long as the decoding takes, and with the interpreter in its hands.
-    """
-    global _resting, _is_ours
-    with _mutex:
-        if not _resting and gc.isenabled():
-            gc.disable()
-            _is_ours = True
-        _resting += 1
-    try:
-        yield
-    finally:
-        with _mutex:
-            _resting -= 1
-            if not _resting and _is_ours:
-                _is_ours = False
-                gc.enable()
