@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
@@ -21,6 +22,10 @@ _MANY = 1000
 _MOST = 8
 """How many questions are asked: those of parameters are all asked in the same way."""
 _HOUR = 3600.0
+_SETTLED = 86400.0
+"""Seconds after which a value that settles stays where it is."""
+_LATER = _HOUR + math.pi
+"""Seconds until a question is asked again: whole periods of few things that go up and down."""
 FAULT_RULES = ("silence", "garbage", "late answers", "lost connection")
 
 
@@ -130,10 +135,15 @@ def _takes_nothing(function: Callable[..., object]) -> bool:
 
 
 def _steady(subject: Subject, question: Question) -> Question | None:
-    """The question with its answer; None if the device is not asked, or answers in another way each time."""
+    """The question with its answer; None if the device is not asked, or its answer depends on when it is asked."""
     before = subject.received()
-    first, second = question.ask(), question.ask()
-    if first.error is not None or second.error is not None or subject.received() < before + 2:
+    question.ask()
+    # The waits of the checks let time pass. What settles has come to rest by then, and what drifts is another value.
+    subject.pass_time(_SETTLED)
+    first = question.ask()
+    subject.pass_time(_LATER)
+    second = question.ask()
+    if first.error is not None or second.error is not None or subject.received() < before + 3:
         return None
     try:
         return question._replace(answer=first.value) if is_same(second.value, first.value) else None

@@ -148,6 +148,10 @@ class Subject:
             return Outcome(None, error, self._clock.now() - begin)
         return Outcome(value, None, self._clock.now() - begin)
 
+    def pass_time(self, seconds: float) -> None:
+        """Let so many simulated seconds go by."""
+        self._clock.advance(seconds)
+
     def call(self, method: str, *args: object) -> Outcome:
         """Call a method of it."""
         return self.do(lambda: getattr(self.proxy, method)(*args, rpc_timeout=PATIENCE))

@@ -187,8 +187,42 @@ class Meter(TransportInstrument):
         return float(self._scpi.ask("RANG?"))
 
 
+class ClockSimulator(Simulator):
+    """What it measures depends on when it is asked; nothing is the same a few seconds later."""
+
+    temperature = Settling("setpoint", 30.0, start=20.0)
+    slow = Settling("setpoint", 40000.0, start=20.0)
+
+    def elapsed(self) -> float:
+        return self.now()
+
+    def tide(self) -> float:
+        return math.sin(2 * math.pi * self.now() / 3600.0)
+
+    def flicker(self) -> float:
+        return math.sin(2 * math.pi * 2.0 * self.now())
+
+    def hours(self) -> int:
+        return int(self.now() // 3600.0)
+
+
+class Clocked(ScpiInstrument):
+    """Readings that move by themselves."""
+
+    simulator = ClockSimulator
+
+    setpoint = parameter("SETP", float, unit="K", limits=(0, 300), doc="Where it goes to.")
+    temperature = parameter("TEMP?", float, unit="K", doc="Temperature.")
+    polled = parameter("TEMP2?", float, unit="K", doc="Likewise.", poll=0.5, simulate=Settling("setpoint", 9.0, start=1))
+    slow = parameter("SLOW?", float, unit="K", doc="Temperature of what is large.")
+    elapsed = parameter("TIME?", float, unit="s", doc="Seconds since it was switched on.")
+    tide = parameter("TIDE?", float, unit="m", doc="Up and down.")
+    flicker = parameter("FLIC?", float, unit="V", doc="Up and down quickly.")
+    hours = parameter("HOUR?", int, unit="h", doc="Hours since it was switched on.")
+
+
 @pytest.mark.parametrize(
-    "driver", [Supply, AsyncSupply, Laser, AsyncLaser, PatientSupply, PatientAsyncSupply, Meter, Odd]
+    "driver", [Clocked, Supply, AsyncSupply, Laser, AsyncLaser, PatientSupply, PatientAsyncSupply, Meter, Odd]
 )
 def test_good_drivers_pass(driver: type[QMI_Instrument]) -> None:
     report = check_driver(driver)
