@@ -548,7 +548,10 @@ class _Hooks:
 
     def _uncaught(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         try:
-            self._write("An exception that nobody has caught ends the program", error)
+            if not _is_at_a_prompt():
+                self._write("An exception that nobody has caught ends the program", error)
+            elif trace is not None or not issubclass(kind, SyntaxError):  # else the line was not even run
+                self._write("An exception that nobody has caught ends what was typed at the prompt", error)
         finally:
             self._before[0](kind, error, trace)
 
@@ -587,6 +590,11 @@ def _record_of(text: str, error: BaseException | None) -> logging.LogRecord:
         return logging.LogRecord(_UNCAUGHT, logging.WARNING, "", 0, f"{text}: KeyboardInterrupt", (), None)
     exc_info = None if error is None else (type(error), error, error.__traceback__)
     return logging.LogRecord(_UNCAUGHT, logging.CRITICAL, "", 0, text, (), exc_info)
+
+
+def _is_at_a_prompt() -> bool:
+    """Whether this program goes on after an exception that nobody catches, with the next line that somebody types."""
+    return hasattr(sys, "ps1") or bool(sys.flags.inspect)  # with -i there is a prompt behind the script
 
 
 def _safe_repr(value: object) -> str:

@@ -25,7 +25,7 @@ def test_options_stand_before_or_behind_the_command(line: str) -> None:
     [
         ("", "say what to do, and with which contexts"),
         ("--all", "say what to do"),
-        ("begin", "invalid choice: 'begin'"),
+        ("begin", "command: must be one of start, stop, restart, status, logs, ps, server, systemd, got 'begin'"),
         ("start --nonsense", "unrecognized arguments: --nonsense"),
         ("server a", "a context name does not go with 'server'"),
         ("server --all", "--all does not go with 'server', only with start, stop"),

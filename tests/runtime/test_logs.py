@@ -491,6 +491,39 @@ def test_log_file_has_exceptions_that_end_a_thread_or_are_ignored_by_python(home
     assert len(seen) == 4
 
 
+PROMPT = "An exception that nobody has caught ends what was typed at the prompt"
+PROGRAM = "An exception that nobody has caught ends the program"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["-i", "-"], [PROMPT, PROMPT]),  # as at a terminal; what is no Python was not run
+        pytest.param(
+            ["-i", "-c", "{start}; 1 / 0"], [PROMPT, PROMPT, PROMPT], marks=pytest.mark.slow
+        ),  # a script that leaves its user at a prompt
+        pytest.param(["-c", "{start}; 1 / 0"], [PROGRAM], marks=pytest.mark.slow),
+        pytest.param(
+            ["-"], [PROGRAM], marks=pytest.mark.slow
+        ),  # a script that comes by a pipe ends with its first exception
+    ],
+)
+def test_log_file_says_whether_an_exception_has_ended_the_program(
+    home: Path, options: list[str], said: list[str]
+) -> None:
+    (home / "qmi.conf").write_text("{}")
+    start = f"import qmi; _ = qmi.start('lab', {str(home / 'qmi.conf')!r})"
+    typed = f"{'' if '-c' in options else start}\n1 / 0\n1 +/ 2\nundefined\nqmi.stop()\n"
+    if options == ["-"]:
+        typed = typed.replace("1 +/ 2\n", "")
+    command = [sys.executable, *(option.replace("{start}", start) for option in options)]
+    environment = {**os.environ, "QMI_HOME": str(home), "HOME": str(home)}
+    subprocess.run(command, input=typed, text=True, capture_output=True, timeout=60, env=environment)
+    lines = texts((home / "qmi.log").read_text())
+    assert [line for line in lines if line.startswith("An exception")] == said
+    assert not [line for line in lines if "SyntaxError" in line]
+
+
 @pytest.mark.parametrize("captured_before", [False, True])
 def test_warnings_of_python_are_in_the_log_file_once(
     home: Path, capsys: pytest.CaptureFixture[str], captured_before: bool

@@ -213,7 +213,9 @@ class Clocked(ScpiInstrument):
 
     setpoint = parameter("SETP", float, unit="K", limits=(0, 300), doc="Where it goes to.")
     temperature = parameter("TEMP?", float, unit="K", doc="Temperature.")
-    polled = parameter("TEMP2?", float, unit="K", doc="Likewise.", poll=0.5, simulate=Settling("setpoint", 9.0, start=1))
+    polled = parameter(
+        "TEMP2?", float, unit="K", doc="Likewise.", poll=0.5, simulate=Settling("setpoint", 9.0, start=1)
+    )
     slow = parameter("SLOW?", float, unit="K", doc="Temperature of what is large.")
     elapsed = parameter("TIME?", float, unit="s", doc="Seconds since it was switched on.")
     tide = parameter("TIDE?", float, unit="m", doc="Up and down.")

@@ -8,6 +8,7 @@ import re
 import textwrap
 from typing import NoReturn
 
+from qmi.config.command_line import ExplainingParser
 from qmi.errors import QMI_UsageException
 from qmi.tools.cli.terminal import terminal_columns
 
@@ -21,7 +22,7 @@ _FLAGS = ("--json",)
 _NEGATIVE = re.compile(r"-(\d|\.\d|inf|nan)", re.IGNORECASE)
 
 
-class CommandParser(argparse.ArgumentParser):
+class CommandParser(ExplainingParser):
     """A parser whose errors are one line; the parsers of subcommands are such, too.
 
     Attributes:
@@ -45,7 +46,7 @@ class CommandParser(argparse.ArgumentParser):
             near = nearest(option, [name for name in known if name.startswith("--")]) if option[2:] else None
             if near:
                 raise QMI_UsageException(f"there is no option {option!r} of {self.prog!r}: did you mean {near!r}?")
-        raise QMI_UsageException(f"{message}; see '{self.prog} --help'")
+        raise QMI_UsageException(f"{self.explained(message)}; see '{self.prog} --help'")
 
     def parse_command(self, arguments: list[str]) -> argparse.Namespace:
         """Read a command line; options may stand between arguments, except where there are subcommands.

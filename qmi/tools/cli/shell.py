@@ -75,7 +75,8 @@ def _find(lab: Laboratory, names: list[str]) -> dict[str, ContextNames]:
         if entry is not None and entry.status is None:
             why = f"{entry.state}{f': {entry.why}' if entry.why else ''}"
         elif entry is not None and entry.status is not None:
-            objects = [known.name for known in entry.status.objects if known.state != "failed"]
+            # What has failed is there, too: its proxy says why, and starts it again. What could not be made is told.
+            objects = [known.name for known in entry.status.objects]
             why = _connect(lab, name)
         found[name] = ContextNames(lab, name, objects, why)
     return found

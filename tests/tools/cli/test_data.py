@@ -111,7 +111,7 @@ def test_no_runs_are_no_error(cli: Cli, tmp_path: Path) -> None:
             "must be a time such as '2026-11-26 14:00', or a duration such as 2d, got 'soon'",
         ),
         (["ls", "--since", "999999999d"], 2, "or a duration such as 2d, got '999999999d'"),
-        (["ls", "--state", "ended"], 2, "invalid choice: 'ended'"),
+        (["ls", "--state", "ended"], 2, "must be one of running, done, failed, interrupted, got 'ended'"),
         (["ls", "-n", "0"], 2, "must be a whole number from 1 on, got '0'"),
         (["ls", "a", "--name", "b"], 2, "give one of them"),
         (["ls", "--folder", "x", "--context", "lab"], 2, "--folder and --context do not go together"),
@@ -126,8 +126,8 @@ def test_no_runs_are_no_error(cli: Cli, tmp_path: Path) -> None:
         (["plot", "cooldown", "--term", "-y", "W"], 2, "'W'"),
         (["plot", "cooldown", "--json"], 2, "there is no JSON of a plot"),
         (["recover", "x"], 2, "unrecognized arguments: x"),
-        (["lst"], 2, "invalid choice: 'lst'"),
-        ([], 2, "the following arguments are required: COMMAND"),
+        (["lst"], 2, "did you mean 'ls'? There are ls, show, plot, export, follow, recover"),
+        ([], 2, "'qmi data' needs a command: ls, show, plot, "),
     ],
 )
 def test_wrong_arguments_are_told_in_a_line(cli: Cli, arguments: list[str], code: int, said: str) -> None:

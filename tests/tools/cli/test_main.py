@@ -208,4 +208,43 @@ def test_other_tools_are_reached_by_their_names(
 
 def test_wrong_command_line_of_another_tool_is_code_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["proc", "fly"]) == 2
-    assert "qmi: argument command: invalid choice: 'fly'" in capsys.readouterr().err
+    assert (
+        "qmi: argument command: must be one of start, stop, restart, status, logs, ps, server, systemd, got 'fly'"
+        in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("line", ["data", "scan", "config", "site", "driver", "drivers", "certs"])
+def test_missing_subcommand_is_asked_for_with_those_that_there_are(
+    line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(line.split()) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"qmi: 'qmi {line}' needs a command: ")
+    # Each of those is one.
+    for name in said.partition("command: ")[2].partition(";")[0].split(", "):
+        assert main([*line.split(), name, "--help"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("data list", "there is no command 'list' of 'qmi data': did you mean 'ls'? There are ls, show, "),
+        ("data xyzzy", "there is no command 'xyzzy' of 'qmi data': there are ls, show, "),
+        ("config chekc", "of 'qmi config': did you mean 'check'? There are check, show"),
+        ("certs make", "there is no command 'make' of 'qmi certs': there are ca, cert, renew, revoke, show"),
+        ("certs rneew", "did you mean 'renew'?"),
+        ("driver chekc x", "of 'qmi driver': did you mean 'check'?"),
+        ("drivers lst", "of 'qmi drivers': did you mean 'list'?"),
+        ("site strat", "of 'qmi site': did you mean 'start'?"),
+        ("scan rnu", "of 'qmi scan': did you mean 'run'?"),
+        ("completion bsh", "argument shell: must be one of bash, fish, zsh, got 'bsh'"),
+    ],
+)
+def test_unknown_subcommand_is_told_with_those_that_there_are(
+    line: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(line.split()) == 2
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert len(printed.splitlines()) == 1

@@ -189,7 +189,7 @@ def test_scan_that_fails_is_told_in_a_line_and_its_end_is_done(cli: Cli, served:
         (["queue", "lab.scans", "ls", "--reason", "x"], 2, "--reason goes with pause"),
         (["queue", "lab.scans", "remove", "x"], 1, "'x'"),
         (["queue", "lab"], 2, "an object is written CONTEXT.OBJECT"),
-        (["shake"], 2, "invalid choice: 'shake'"),
+        (["shake"], 2, "there is no command 'shake' of 'qmi scan': there are ls, pause, "),
     ],
 )
 def test_wrong_arguments_are_told_in_a_line(cli: Cli, arguments: list[str], code: int, said: str) -> None:

@@ -16,7 +16,9 @@ import pytest
 
 from qmi.config.loader import load_config
 from qmi.core.context import QMI_Context
-from qmi.core.exceptions import QMI_Exception
+from qmi.core.exceptions import QMI_Exception, QMI_TaskRunException
+from qmi.core.task import QMI_Task
+from qmi.tools.cli import shell
 from qmi.tools.cli.session import Laboratory
 from qmi.tools.cli.shell_names import ContextNames, choose
 from tests.support.cli import Cli, serving, write_lab
@@ -101,6 +103,42 @@ def test_shell_context_that_is_away_says_so_and_comes_back(fixed: Path) -> None:
             assert lab.psu.voltage == 1.5
     finally:
         laboratory.close()
+
+
+class FailingTask(QMI_Task[None, None]):
+    """Fails at once."""
+
+    def run(self) -> None:
+        raise ValueError("the water is off")
+
+
+def test_shell_has_what_has_failed_too(tmp_path: Path) -> None:
+    psu = "tests.support.shell_driver:ShellSupply"
+    instruments = {
+        "psu": {"driver": psu},
+        "shut": {"driver": "tests.support.oven_driver:Oven", "args": ["tcp:127.0.0.1:1"]},
+        "unmade": {"driver": psu, "args": [1, 2, 3]},
+    }
+    port = free_port()
+    config = write_lab(tmp_path, lab={"host": "127.0.0.1", "tcp_server_port": port, "instruments": instruments})
+    with serving(config) as context:
+        context.make_configured()
+        task = context.make_task("hold", FailingTask)
+        task.start()
+        with pytest.raises(QMI_TaskRunException):
+            task.join()
+        laboratory = Laboratory(load_config(str(config)))
+        try:
+            found: tuple[dict[str, Any], str] = shell._session(laboratory, shell._find(laboratory, ["lab"]))
+            variables, banner = found
+            assert variables["hold"].is_running() is False
+            assert variables["shut"].is_open() is False
+            assert "psu" in variables
+            assert "unmade" not in variables
+            assert "Also without the context: hold, psu, shut\n" in banner
+            assert "lab.unmade is not there: " in banner
+        finally:
+            laboratory.close()
 
 
 def test_shell_says_what_to_install(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
