@@ -17,6 +17,7 @@ with ``pip install 'qmi-trio[data]'``.
 
 from __future__ import annotations
 
+from qmi.data.annotating import annotate
 from qmi.data.archive import load, recover, runs
 from qmi.data.export_files import export
 from qmi.data.follower import Follower, follow
@@ -38,6 +39,7 @@ __all__ = [
     "Run",
     "RunInfo",
     "SourceState",
+    "annotate",
     "export",
     "follow",
     "load",

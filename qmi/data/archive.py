@@ -74,10 +74,19 @@ def load(run: str | RunInfo, *, context: str | None = None, folder: str | Path |
     """
     if context is not None:
         return load_from(context, folder, run)
-    return run_file.read(_file_of(run, folder))
+    return run_file.read(file_of_run(run, folder))
 
 
-def _file_of(run: str | RunInfo, folder: str | Path | None) -> Path:
+def file_of_run(run: str | RunInfo, folder: str | Path | None) -> Path:
+    """The file of a run that has ended.
+
+    Args:
+        run: The run, as for :func:`load`.
+        folder: Where the runs are; as for :func:`run`.
+
+    Raises:
+        QMI_UnknownNameException: If there is no such run, or it still lasts.
+    """
     if isinstance(run, RunInfo):
         if not run.file.exists():
             raise QMI_UnknownNameException(
@@ -92,7 +101,7 @@ def _file_of(run: str | RunInfo, folder: str | Path | None) -> Path:
     if (run_id := place.locate(run, ended=True)) is not None:
         return place.file_of(run_id)
     if place.locate(run) is not None:
-        raise QMI_UnknownNameException(f"run {run} still lasts: it can be loaded when it has ended")
+        raise QMI_UnknownNameException(f"run {run} still lasts: that can be done when it has ended")
     raise QMI_UnknownNameException(
         f"there is no run with the id or name {run!r} in {place.path} that has ended; qmi.data.runs() lists them"
     )

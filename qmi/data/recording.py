@@ -388,7 +388,9 @@ class Run:
 
     def _closed(self) -> Exception:
         if self._begun:
-            return QMI_InvalidOperationException(f"Run {self.run_id} has ended")
+            return QMI_InvalidOperationException(
+                f"Run {self.run_id} has ended; qmi.data.annotate({self.run_id!r}, ...) adds a comment or tags to it"
+            )
         return QMI_InvalidOperationException(f"Run {self.name!r} has not begun: with qmi.data.run(...) as run:")
 
     def _strange(self, values: Mapping[str, object]) -> Exception:
@@ -482,7 +484,7 @@ class Run:
     # What the user says of it
 
     def comment(self, text: str) -> None:
-        """Add a comment, with the time.
+        """Add a comment, with the time; :func:`annotate` does it when the run has ended.
 
         Raises:
             QMI_RecordingException: If it cannot be written.
@@ -493,7 +495,7 @@ class Run:
         self._note({"event": "comment", "text": text})
 
     def tag(self, *tags: str) -> None:
-        """Add tags, by which the run is found again.
+        """Add tags, by which the run is found again; :func:`annotate` does it when the run has ended.
 
         Raises:
             QMI_RecordingException: If they cannot be written.

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib.util import find_spec
 from math import prod
@@ -427,6 +428,24 @@ def _memory() -> float:
         return float("inf") if sysconf is None else float(sysconf("SC_PHYS_PAGES") * sysconf("SC_PAGE_SIZE"))
     except (ValueError, OSError):
         return float("inf")
+
+
+def write_attributes(file: Path, changed: Mapping[str, str]) -> None:
+    """Change some attributes of the file of a run, in the file itself: it is to be a copy of it.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    import h5netcdf
+    import h5py
+
+    with _PatientFile(file, "r+b") as opened:
+        with h5py.File(opened, "r+") as below, h5netcdf.File(below, "r+") as found:
+            for name, value in changed.items():
+                found.attrs[name] = value
+        if opened.failure is not None:
+            raise opened.failure
+    _to_disk(file)
 
 
 def read_attributes(file: Path) -> dict[str, Any]:

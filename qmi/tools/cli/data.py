@@ -26,6 +26,7 @@ Find, show, follow and export runs. A run is given by its id, or by its name for
   qmi data show cooldown
   qmi data follow cooldown --context lab
   qmi data export cooldown cooldown.csv
+  qmi data annotate cooldown --comment "the pump was loud"
 
 Runs are those of this computer, where the configuration says that they are; --context NAME takes those of the computer
 of another context.
@@ -69,12 +70,16 @@ def add_arguments(parser: CommandParser) -> None:
     export.add_argument("file", metavar="FILE", help="ends with .csv, .zarr or .mat")
     export.add_argument("--format", choices=_FORMATS, help="where the name does not say it")
     export.add_argument("--force", action="store_true", help="replace a file that is there")
+    annotating = add("annotate", "add a comment or tags to a run that has ended")
+    annotating.add_argument("--comment", metavar="TEXT", default="", help="a comment; earlier ones stay")
+    annotating.add_argument("--tag", action="append", default=[], metavar="TAG", help="a tag to add")
+    annotating.add_argument("--untag", action="append", default=[], metavar="TAG", help="a tag to take away")
     following = add("follow", "print the rows of a run, and go on while it is recorded")
     following.add_argument("--first", metavar="N", type=row_number, default=0, help="begin with row N; the first is 0")
     following.add_argument("--wait", metavar="TIME", type=_length, help="how long to wait for a run that has not begun")
     recovering = add("recover", "make files of runs that were cut short, and the index anew", run=False)
     for command in commands.choices.values():
-        if command is not recovering:
+        if command not in (recovering, annotating):
             command.add_argument("--context", metavar="CONTEXT", help="the runs of the computer of another context")
 
 
@@ -187,7 +192,8 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
 
             return show(arguments.run, place.context, place.folder, arguments.rows, terminal)
         return {
-            "ls": _list, "plot": _plot, "export": _export, "follow": _follow, "recover": _recover
+            "ls": _list, "plot": _plot, "export": _export, "follow": _follow, "annotate": _annotate,
+            "recover": _recover,
         }[arguments.action](arguments, place, terminal)  # fmt: skip
 
 
@@ -276,6 +282,23 @@ def _export(arguments: Namespace, place: Place, terminal: Terminal) -> int:
         terminal.write_json({"file": str(written)})
     else:
         terminal.note(f"{written} is written")
+    return EXIT_OK
+
+
+def _annotate(arguments: Namespace, place: Place, terminal: Terminal) -> int:
+    from qmi.data.annotating import annotate
+
+    if not (arguments.comment or arguments.tag or arguments.untag):
+        raise QMI_UsageException("there is nothing to change: give --comment TEXT, --tag TAG or --untag TAG")
+    show_runs(
+        [
+            annotate(
+                arguments.run, comment=arguments.comment, tags=arguments.tag, remove_tags=arguments.untag,
+                folder=place.folder,
+            )
+        ],
+        terminal,
+    )  # fmt: skip
     return EXIT_OK
 
 

@@ -280,3 +280,13 @@ def test_follow_in_a_terminal_prints_rows_as_they_come_until_ctrl_c(tmp_path: Pa
         following.expect(r" 1\r\n")
         program.end()
         assert cli_terminal.ended(following)[0] == 0
+
+
+def test_data_annotate_adds_to_a_run_and_takes_tags_away(cli: Cli) -> None:
+    info = cli("data", "annotate", "cooldown", "--comment", "a leak", "--tag", "leak", "--untag", "A12", "--json").json
+    assert (info[0]["tags"], info[0]["comment"].splitlines()[-1]) == (["leak"], "a leak")
+    assert "a leak" in cli("data", "show", "cooldown").out
+    assert "leak" in cli("data", "ls", "--tag", "leak").out
+    done = cli("data", "annotate", "cooldown")
+    assert (done.code, "give --comment TEXT" in done.err) == (2, True)
+    assert cli("data", "annotate", "cooldown", "--untag", "A12").code == 2
