@@ -35,7 +35,23 @@ def own_identity() -> Identity:
     return Identity(user, _program(), socket.gethostname())
 
 
+def name_program(name: str) -> None:
+    """Say what this program is, where the name of what was started does not: ``qmi web``.
+
+    Args:
+        name: What others are told.
+    """
+    global _name
+    _name = name
+    own_identity.cache_clear()
+
+
+_name = ""
+
+
 def _program() -> str:
+    if _name:
+        return _name
     main = sys.modules.get("__main__")
     spec = getattr(main, "__spec__", None)
     if spec is not None and spec.name:

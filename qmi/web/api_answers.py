@@ -100,6 +100,7 @@ def records_in(cls: type) -> set[type]:
 
 
 _BRIEF = {"name": TEXT, "type": TEXT, "unit": TEXT, "gettable": FLAG, "settable": FLAG, "doc": TEXT}
+_ELSEWHERE = {**TEXT, "description": "the user of the pages of another server who holds it; else empty"}
 _TOLD = {
     "time": {**or_null(SECONDS), "description": "when it was read or set last, in seconds since 1970"},
     "note": {**TEXT, "description": "why this is not what the object tells now, such as that somebody has locked it"},
@@ -158,6 +159,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "context": TEXT, "label": TEXT, "since": SECONDS, "reason": TEXT, "user": TEXT, "program": TEXT,
             "host": TEXT, "describe": TEXT, "mine": FLAG,
             "web_user": {**TEXT, "description": "the user of the pages who holds it; empty if it is another program"},
+            "web_user_elsewhere": _ELSEWHERE,
         },
         "Who holds a lock.",
     ),
@@ -208,6 +210,7 @@ ANSWERS: Mapping[str, Schema] = {
                 "description": "who was told; null if nobody holds it, or no page of the user who does is open",
             },
             "web_user": TEXT,
+            "web_user_elsewhere": _ELSEWHERE,
             "pages": {**or_null(WHOLE), "description": "how many pages of the user who holds it are open"},
         },
         request=ref("LockRequest"),

@@ -10,6 +10,7 @@ from qmi.actors.proxy import AsyncProxy
 from qmi.errors import QMI_Exception, QMI_InvalidOperationException
 from qmi.messages import LockInfo
 from qmi.web.api import ApiCall, proxy_of
+from qmi.web.lock_requests import user_elsewhere
 
 
 async def _lock_info(proxy: AsyncProxy[Any]) -> LockInfo | None:
@@ -31,6 +32,7 @@ def _told(call: ApiCall, info: LockInfo | None) -> dict[str, object] | None:
     return {
         **{name: getattr(info, name) for name in names}, "describe": info.describe(), "web_user": holder,
         "mine": bool(holder) and holder == call.caller.user,
+        "web_user_elsewhere": "" if holder else user_elsewhere(info),
     }  # fmt: skip
 
 
@@ -89,15 +91,20 @@ async def request_lock(call: ApiCall) -> object:
     """Ask whoever holds the lock to release it: another program, or another user of the pages."""
     proxy, user, locks = await proxy_of(call), call.caller.user, call.services.locks
     reason = call.body.get("reason", "")
-    holder = locks.holder(call.address, await _lock_info(proxy))
+    info = await _lock_info(proxy)
+    holder = locks.holder(call.address, info)
     if not holder:
-        return {"told": await proxy.request_release(call.signed(reason)), "web_user": "", "pages": None}
+        told = await proxy.request_release(call.signed(reason))
+        elsewhere = user_elsewhere(info) if info is not None and told is not None else ""
+        if info is not None and elsewhere:
+            told = f"{elsewhere}, by the pages of context {info.context!r} on {info.host or 'another computer'}"
+        return {"told": told, "web_user": "", "web_user_elsewhere": elsewhere, "pages": None}
     if holder == user:
         raise QMI_InvalidOperationException(f"{call.address} is locked by {user}, who asks for it: unlock it instead")
     request = locks.ask(call.address, holder, user, user, reason)
     pages = locks.pages_of(holder)
     told = f"{holder}, on {pages} open page{'' if pages == 1 else 's'}" if pages else None
-    return {"told": told, "web_user": holder, "pages": pages, "request": request.to_plain()}
+    return {"told": told, "web_user": holder, "web_user_elsewhere": "", "pages": pages, "request": request.to_plain()}
 
 
 async def answer_request(call: ApiCall) -> object:

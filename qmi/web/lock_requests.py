@@ -50,6 +50,20 @@ def signer_of(reason: str) -> str:
     return (found[1] or found[2]) if found else ""
 
 
+PROGRAM = "qmi web"
+"""What a server of pages says that its program is, to those who see its locks; of the one below, the system says it."""
+_PROGRAMS = (PROGRAM, "python -m qmi.web.pages_program")
+
+
+def user_elsewhere(info: LockInfo) -> str:
+    """The user of the pages of another server who holds a lock; empty if another program holds it, or it is not known.
+
+    Args:
+        info: What the object says of its lock.
+    """
+    return signer_of(info.reason) if info.program in _PROGRAMS else ""
+
+
 @dataclass(frozen=True, slots=True)
 class LockRequest(PlainRecord):
     """Somebody asks for a lock that a user of the pages holds, or has taken it.

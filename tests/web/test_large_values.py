@@ -24,6 +24,9 @@ from qmi.contexts.async_context import Context
 from qmi.core.driver import QMI_Instrument, QMI_Signal, parameter, rpc_method
 from qmi.core.pubsub import QMI_SignalReceiver
 from qmi.errors import QMI_RecordingException
+from qmi.net.protocol import memory_estimate
+from qmi.net.protocol.connection import Connection, Packet
+from qmi.net.protocol.packets import Frame
 from qmi.presenting.json_values import dumps
 from qmi.presenting.value_text import json_of
 from qmi.web import api_data, csv_program, large_values, pushes, topics
@@ -484,6 +487,27 @@ async def test_csv_that_cannot_be_made_is_an_error_that_says_why(tmp_path: Path)
     (tmp_path / "run.nc").write_bytes(b"nothing")
     with pytest.raises(QMI_RecordingException, match=r"the CSV of run\.nc cannot be made: .*run\.nc"):
         await csv_program.make_csv(tmp_path / "run.nc", tmp_path / "run.csv")
+
+
+@pytest.mark.parametrize("kind", ["list", "rows"])
+async def test_large_list_of_an_instrument_is_decoded_beside_the_loop(
+    web: Web, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(memory_estimate, "_LARGE_LISTS", 1 << 12)
+    monkeypatch.setattr(memory_estimate, "LARGE_BODY", 1 << 12)
+    where: list[bool] = []
+    decode, loop = Connection.decode, threading.get_ident()
+
+    def decode_and_note(connection: Connection, frame: Frame) -> Packet | Exception:
+        found = decode(connection, frame)
+        if isinstance(found, tuple) and any(weight(part, 500) > 500 for part in found):
+            where.append(threading.get_ident() == loop)
+        return found
+
+    monkeypatch.setattr(Connection, "decode", decode_and_note)
+    answer = await web.client.post(f"{SCOPE}/methods/make", json={"arguments": [kind]})
+    assert len(answer.json()["result"]) == MANY
+    assert where == [False]
 
 
 class _LongestStep(trio.abc.Instrument):

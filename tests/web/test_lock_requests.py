@@ -12,9 +12,11 @@ import pytest
 from qmi.config.loader import load_config
 from qmi.contexts.default import open_context
 from qmi.contexts.reservations import LONGEST
+from qmi.messages import LockInfo
+from qmi.runtime import identity
 from qmi.web import site
 from qmi.web.authorization import RateLimit
-from qmi.web.lock_requests import signed, signer_of
+from qmi.web.lock_requests import PROGRAM, signed, signer_of, user_elsewhere
 from qmi.web.options import Options
 from qmi.web.users import Users
 from tests.support.shell_driver import ShellSupply
@@ -203,3 +205,45 @@ async def test_lock_of_a_user_is_known_by_a_server_that_was_started_again(config
             assert (held["web_user"], held["mine"]) == ("alice", True)
             assert (await ask(web, BOB))["web_user"] == "alice"
             assert (await web.client.delete(LOCK, auth=ALICE)).json() == {"lock": None}
+
+
+@pytest.mark.parametrize("reason", ["alignment", None, "of (alice)"])
+async def test_lock_of_a_user_of_another_server_is_told_with_the_user(
+    web: Web, config: Path, options: Options, monkeypatch: pytest.MonkeyPatch, reason: str | None
+) -> None:
+    monkeypatch.setattr(identity, "_name", PROGRAM)
+    identity.own_identity.cache_clear()
+    host = identity.own_identity().host
+    try:
+        async with web_of(config, web.lab, replace(options, name="annex")) as annex:
+            await lock(annex, ALICE, reason)
+            for user in (ALICE, BOB):  # who is called alike there is somebody else for this server
+                seen = (await web.client.get(LOCK, auth=user)).json()["lock"]
+                assert (seen["web_user"], seen["web_user_elsewhere"], seen["mine"]) == ("", "alice", False)
+            async with pushed(annex, "locks", auth=ALICE) as page:
+                told = await ask(web, BOB)
+                assert told["told"] == f"alice, by the pages of context 'annex' on {host}"
+                assert (told["web_user"], told["web_user_elsewhere"], told["pages"]) == ("", "alice", None)
+                (request,) = await page.until("locks", bool)
+                assert (request["holder"], request["reason"]) == ("alice", "calibration (bob)")
+            own = (await annex.client.get(LOCK, auth=ALICE)).json()["lock"]
+            assert (own["web_user"], own["web_user_elsewhere"], own["mine"]) == ("alice", "", True)
+            assert (await annex.client.delete(LOCK, auth=ALICE)).json() == {"lock": None}
+    finally:
+        monkeypatch.undo()
+        identity.own_identity.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("program", "reason", "user"),
+    [
+        ("qmi web", "alignment (alice)", "alice"),
+        ("python -m qmi.web.pages_program", "alice, by the web server", "alice"),
+        ("qmi web", "alignment", ""),
+        ("python", "alignment (alice)", ""),
+        ("qmi lock", "alignment (urgent)", ""),
+        ("", "alignment (alice)", ""),
+    ],
+)
+def test_user_elsewhere_is_known_only_of_servers_of_pages(program: str, reason: str, user: str) -> None:
+    assert user_elsewhere(LockInfo("annex", "$lock_1", 0.0, reason, "root", program, "host")) == user

@@ -56,8 +56,10 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     try:
         import trio
 
+        from qmi.runtime.identity import name_program
         from qmi.runtime.priority import give_way
         from qmi.tools.cli.session import config_of
+        from qmi.web.lock_requests import PROGRAM
         from qmi.web.options import Options
         from qmi.web.server import serve
     except ImportError as error:
@@ -81,6 +83,7 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
         terminal.flush()  # it may be read by a program, or go to a file, long before this one ends
 
     give_way()
+    name_program(PROGRAM)
     try:
         trio.run(partial(serve, config_of(arguments), options, say))
     except* KeyboardInterrupt:  # at the start or while it ends

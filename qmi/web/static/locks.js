@@ -15,11 +15,12 @@ onRequests(showAsked);
 function outcome(told, holder) {
   if (!shown) return;
   if (!told.web_user) {
-    shown.said = told.told ? `The program of ${holder} was told at ${moment(Date.now() / 1000)}. It logs that; whether somebody sees it is not known.`
+    shown.said = told.web_user_elsewhere ? `${told.web_user_elsewhere} was told at ${moment(Date.now() / 1000)} by the other server, on the open pages of ${told.web_user_elsewhere} there.`
+      : told.told ? `The program of ${holder} was told at ${moment(Date.now() / 1000)}. It logs that; whether somebody sees it is not known.`
       : "Nobody was told: nobody holds the lock any more.";
   }
   showAsked();
-  say(told.web_user && !told.told ? `Nobody was told yet: no page of ${told.web_user} is open. It is shown when one is` : told.told ? `Told: ${told.web_user || holder}` : shown.said);
+  say(told.web_user && !told.told ? `Nobody was told yet: no page of ${told.web_user} is open. It is shown when one is` : told.told ? `Told: ${told.web_user || told.web_user_elsewhere || holder}` : shown.said);
 }
 
 /** Shows a lock (as the status of the object tells it; null if there is none); `onAccess(isMine)` is told of another one. */
@@ -70,7 +71,7 @@ export async function showLock(place, address, lock, now, onAccess = () => {}) {
   const held = await get(api).then((told) => told.lock, () => null);
   if (place.qmiLock !== key) return;
   const mine = Boolean(held?.mine);
-  const holder = held?.web_user || who;
+  const holder = held?.web_user || (held?.web_user_elsewhere ? `${held.web_user_elsewhere}, at the pages of ${[held.context, held.host].filter(Boolean).join(" on ")}` : who);
   onAccess(mine);
   if (mine) {
     buttons.append(gated(h("button", { type: "button", onclick: () => act(() => remove(api), `${address} is not locked any more`) }, "Release"), () => true, true));
