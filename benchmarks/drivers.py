@@ -77,13 +77,21 @@ class IdleLoop(QMI_LoopTask):  # type: ignore[type-arg]
         self.counter[0] += 1
 
 
-class BusyLoop(QMI_LoopTask):  # type: ignore[type-arg]
-    """Takes a microsecond or two for an iteration, and says how many there were."""
+class CountingLoop(QMI_LoopTask):  # type: ignore[type-arg]
+    """Says how many iterations there were."""
 
     def __init__(self, task_runner: Any, name: str, period: float, policy: QMI_LoopTaskMissedLoopPolicy) -> None:
         super().__init__(task_runner, name, period, policy)
         self.numbers = range(100)
         self.status = 0
+
+    def loop_iteration(self) -> None:
+        """Count."""
+        self.status += 1
+
+
+class BusyLoop(CountingLoop):
+    """Takes a microsecond or two for an iteration."""
 
     def loop_iteration(self) -> None:
         """Add up some numbers."""

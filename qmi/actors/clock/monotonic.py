@@ -72,6 +72,11 @@ class ThreadTimer(Protocol):
         """Whether somebody interrupted the waiter and nobody cleared that."""
         ...
 
+    @property
+    def counts_waits(self) -> bool:
+        """Whether its clock must see each wait, also for a time that is over."""
+        ...
+
     def close(self) -> None:
         """Release what the waiter holds; nobody may wait in it any more."""
         ...
@@ -161,27 +166,25 @@ class _Closing:
 class _ThreadTimer(_Closing):
     """Waits in a lock that nobody has but :meth:`interrupt` to give: the cheapest wait with a timeout there is."""
 
+    counts_waits = False
+
     def __init__(self, aim: AimEarly) -> None:
         self._aim = aim
         self._guard = threading.Lock()
         self._gate = threading.Lock()
         self._gate.acquire()
-        self._interrupted = False
+        self.interrupted = False
         self._prepared_in: int | None = None
-
-    @property
-    def interrupted(self) -> bool:
-        return self._interrupted
 
     def interrupt(self) -> None:
         with self._guard:
-            if not self._interrupted:
-                self._interrupted = True
+            if not self.interrupted:
+                self.interrupted = True
                 self._gate.release()
 
     def clear(self) -> None:
         with self._guard:
-            self._interrupted = False
+            self.interrupted = False
             # Free if the interruption ended no wait, else taken by the wait that it ended.
             self._gate.acquire(blocking=False)
 
@@ -194,15 +197,15 @@ class _ThreadTimer(_Closing):
             if t - now > _TOO_SHORT_TO_SLEEP and self._sleep_until(t):
                 return None
             now = time.monotonic()
-            while now < t and not self._interrupted:
+            while now < t and not self.interrupted:
                 now = time.monotonic()
-        return None if self._interrupted else now
+        return None if self.interrupted else now
 
     def _sleep_until(self, t: float) -> bool:
         """Sleep until shortly before this time; whether the sleep was interrupted."""
         now = time.monotonic
         left = t - now()
-        while left > _TOO_SHORT_TO_SLEEP and not self._interrupted:
+        while left > _TOO_SHORT_TO_SLEEP and not self.interrupted:
             early = self._aim.early(left)
             if early >= left:
                 break

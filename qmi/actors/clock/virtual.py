@@ -290,6 +290,8 @@ class _VirtualWaiter:
 class VirtualThreadWaiter(_VirtualWaiter):
     """The thread's side of a virtual clock, see :class:`qmi.actors.clock.monotonic.ThreadTimer`."""
 
+    counts_waits = True
+
     def __init__(self, clock: VirtualClock, name: str) -> None:
         # Released once for each wait that was entered: by the clock, or by an interruption.
         self._woken = threading.Lock()

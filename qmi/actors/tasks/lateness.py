@@ -25,7 +25,7 @@ def _bin_of(ns: int) -> int:
     return ns if shift <= 0 else (shift << _BINS_PER_OCTAVE_LOG2) + (ns >> shift)
 
 
-FIRST_BINS = bytes(map(_bin_of, range(4096)))
+FIRST_BINS = tuple(map(_bin_of, range(4096)))
 """The bins of delays up to 4 µs, as those of a loop that has no time to wait are."""
 FIRST_END = len(FIRST_BINS) * 1e-9
 

@@ -118,23 +118,30 @@ class QMI_LoopTask(QMI_Task[ST_co, SG_co]):
         self._finish(errors)
 
     def _loop(self, executor: TaskExecutor) -> None:
-        # A loop without time to wait spends all of it here: no lock is taken, the clock is read twice an iteration.
+        # A loop without time to wait spends all of it here: no lock is taken, the clock is read once an iteration.
         self.loop_prepare()
-        now, reach, schedule = executor.clock.now, executor.timer.reach, self._schedule
+        timer, schedule = executor.timer, self._schedule
+        now, reach, starts_at_once = executor.clock.now, timer.reach, schedule.starts_at_once
         new_settings, asks = self._new_settings, self._does("update_settings")
         updates, publishes = self._does("update_status"), self._does("publish_signals")
+        waits = timer.counts_waits
         moment = now()
         schedule.begin(moment)
-        while (start := reach(schedule.next_start, moment)) is not None:
+        while True:  # and not "while (start := ...)": CPython 3.11 specializes no loop that ends with its condition
+            if (start := reach(schedule.next_start, moment)) is None:
+                return
             schedule.started(start)
-            if (new_settings or asks) and self.update_settings():
-                self.process_new_settings()
-            self.loop_iteration()
-            if updates and self.update_status():
-                self.sig_status_updated.publish(copied(self.status))
-            if publishes:
-                self.publish_signals()
-            moment = now()
+            while True:
+                if (new_settings or asks) and self.update_settings():
+                    self.process_new_settings()
+                self.loop_iteration()
+                if updates and self.update_status():
+                    self.sig_status_updated.publish(copied(self.status))
+                if publishes:
+                    self.publish_signals()
+                moment = now()
+                if waits or timer.interrupted or not starts_at_once(moment):
+                    break
             if (notice := schedule.finished(moment)) is not None and self._tell(notice):
                 return
 

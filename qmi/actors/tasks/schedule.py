@@ -29,7 +29,9 @@ How a task runner uses it, with a waiter from :mod:`qmi.actors.clock.monotonic`:
     while waiter.wait_until(schedule.next_start):      # False: somebody asked to stop
         schedule.started(clock.now())
         task.loop_iteration()
-        notice = schedule.finished(clock.now())        # None: there is nothing to tell
+        while schedule.starts_at_once(now := clock.now()):    # no time to wait: what happens most, in the least time
+            task.loop_iteration()
+        notice = schedule.finished(now)                # None: there is nothing to tell
         if notice is not None and notice.report is not None:
             logger.warning("%s", notice.report)        # at most once a second
         if notice is not None and notice.end_reason is not None:
@@ -42,6 +44,7 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Callable
 from numbers import Real
 from typing import Final, NamedTuple
 
@@ -138,33 +141,33 @@ class MissReport:
 
     Args:
         interval: Seconds from one report to the next, at least.
+
+    Attributes:
+        next_time: There is no report before, unless the clock goes back.
+        reported: Misses that are reported.
     """
 
-    __slots__ = ("_interval", "last_time", "next_time", "unreported")
+    __slots__ = ("_interval", "_last_time", "next_time", "reported")
 
     def __init__(self, *, interval: float = 1.0) -> None:
         self._interval = interval
-        self.last_time: float = -math.inf
+        self._last_time: float = -math.inf
         self.next_time: float = -math.inf
-        self.unreported: int = 0
+        self.reported: int = 0
 
-    def add(self, now: float, missed: int) -> int | None:
-        """Count misses; return how many to report now, or None to stay silent."""
-        self.unreported += missed
-        return self.due(now)
-
-    def due(self, now: float) -> int | None:
-        """How many to report now, or None to stay silent."""
+    def due(self, now: float, missed: int) -> int | None:
+        """How many of the misses so far to report now, or None to stay silent."""
         # Backwards by more than the interval: that clock has jumped, and waiting for the old time would mute the loop.
-        if abs(now - self.last_time) < self._interval:
+        if abs(now - self._last_time) < self._interval:
             return None
-        self.last_time = now
+        self._last_time = now
         self.next_time = now + self._interval
-        return self.take()
+        return self.take(missed)
 
-    def take(self) -> int:
-        """Return the misses that were not reported yet and count them as reported."""
-        unreported, self.unreported = self.unreported, 0
+    def take(self, missed: int) -> int:
+        """Return how many of the misses so far were not reported yet, and count them as reported."""
+        unreported = missed - self.reported
+        self.reported = missed
         return unreported
 
 
@@ -183,7 +186,6 @@ class Schedule:
         "_due",
         "_end_reason",
         "_immediate",
-        "_iterations",
         "_kept",
         "_lateness",
         "_missed",
@@ -212,8 +214,8 @@ class Schedule:
         self._skips = policy is QMI_LoopTaskMissedLoopPolicy.SKIP
         self._kept = min(_KEPT, self.period) if self._skips else 0.0
         self._lateness = LatenessHistogram()
-        self._iterations = 0
-        self._missed = 0
+        # Of starts and of periods: floats, since a loop without time to wait multiplies one by the period each time.
+        self._missed = 0.0
         self._reports = MissReport()
         self._end_reason: str | None = None
         self.begin(0.0)
@@ -221,20 +223,17 @@ class Schedule:
     def begin(self, now: float) -> None:
         """Lay the grid: the first start is now. Statistics go on."""
         self._origin = self._due = self.next_start = now
-        self._number = 0
+        self._number = 0.0
 
     def started(self, now: float) -> None:
         """Note that the iteration planned for ``next_start`` starts now."""
-        self._iterations += 1
-        histogram = self._lateness
-        if histogram.worst > (late := now - self._due) > 0.0 and late < FIRST_END:
-            histogram.bins[FIRST_BINS[int(late * 1e9)]] += 1  # what add() does, without a call
-        else:
-            histogram.add(late)
+        self._lateness.add(now - self._due)
         if self._immediate and (waited := now - self.next_start) >= self.period:
             # Woken a whole period late or more: without a new grid, the next start would follow at once.
-            self._missed += math.floor(waited / self.period)
-            self._origin, self._number = now, 0
+            missed = math.floor(waited / self.period)
+            self._missed += missed
+            self._reports.reported += missed  # no iteration took longer
+            self._origin, self._number = now, 0.0
 
     def finished(self, now: float) -> Notice | None:
         """Plan the next start, after the iteration that was started last has ended now.
@@ -242,17 +241,17 @@ class Schedule:
         Returns:
             What is to be told, if anything. ``next_start`` holds the next time to run, unless ``end_reason`` is given.
         """
-        # A loop whose iterations take longer than its period spends most of its time here and in started().
-        self._number = number = self._number + 1
+        self._number = number = self._number + 1.0
         due = self._origin + number * self.period
         over = now - self._kept
         if over <= due:
             if due - now > _FARTHEST_AHEAD * self.period:
-                self._number = math.floor((now - self._origin) / self.period) + 1
+                self._number = (now - self._origin) // self.period + 1.0
                 due = self._origin + self._number * self.period
+                self._reports.next_time = -math.inf
             self._due = self.next_start = due
             return None
-        following = number + 1
+        following = number + 1.0
         next_start = self._origin + following * self.period
         if next_start < over:
             following = self._first_not_before(over)
@@ -262,18 +261,63 @@ class Schedule:
         if self._immediate:
             self._due = due
             self._origin = self.next_start = now
-            self._number = 0
+            self._number = 0.0
         elif self._skips:
             self._number = following
             self._due = self.next_start = next_start
         else:
             return self._terminate(now - due)
-        reports = self._reports
-        reports.unreported += missed
-        if reports.last_time <= now < reports.next_time:
-            return None
-        report = reports.due(now)
+        report = self._reports.due(now, int(self._missed))
         return None if report is None else Notice(self._line(report), None)
+
+    @property
+    def starts_at_once(self) -> Callable[[float], bool]:
+        """Asked with the time at which the iteration that was started last ended: whether the next one starts then.
+
+        If so, its start is noted, and :meth:`finished` and :meth:`started` are not called. If not, nothing is noted:
+        it is not due yet, or there is something to tell.
+        """
+        return self._start_on_grid if self._skips else self._start_anew if self._immediate else _never
+
+    # A loop whose iterations take longer than its period spends its time in one of the next two: each does what
+    # finished() and started() do, one after the other with the same time, where there is nothing to tell; and in line
+    # what LatenessHistogram.add() does for short delays. Iterations are not counted: each has its delay there.
+
+    def _start_anew(self, now: float) -> bool:
+        late = now - (self._origin + (self._number + 1.0) * self.period)
+        if late <= 0.0 or now >= self._reports.next_time:
+            return False
+        self._missed += 1.0 if late <= self.period else -(-late // self.period)
+        self._origin = now
+        self._number = 0.0
+        histogram = self._lateness
+        if late < histogram.worst and late < FIRST_END:
+            histogram.bins[FIRST_BINS[math.trunc(late * 1e9)]] += 1
+        else:
+            histogram.add(late)
+        return True
+
+    def _start_on_grid(self, now: float) -> bool:
+        origin, period = self._origin, self.period
+        number = self._number + 1.0
+        due = origin + number * period
+        if due < (over := now - self._kept):
+            number = (over - origin) // period + 1.0
+            due = origin + number * period
+            # The quotient may be off by its last digit; then finished() looks more closely.
+            if now < due or not origin + (number - 1.0) * period < over <= due or now >= self._reports.next_time:
+                return False
+            self._missed += number - self._number - 1.0
+        elif now < due:
+            return False
+        self._number = number
+        late = now - due
+        histogram = self._lateness
+        if 0.0 < late < histogram.worst and late < FIRST_END:
+            histogram.bins[FIRST_BINS[math.trunc(late * 1e9)]] += 1
+        else:
+            histogram.add(late)
+        return True
 
     def _terminate(self, overdue: float) -> Notice:
         self._end_reason = (
@@ -282,35 +326,40 @@ class Schedule:
         )
         return Notice(None, self._end_reason)
 
-    def _first_not_before(self, now: float) -> int:
+    def _first_not_before(self, now: float) -> float:
         """Number of the first grid point at or after that time, and after the one that is overdue."""
-        number = max(math.ceil((now - self._origin) / self.period), self._number + 1)
+        number = max(float(math.ceil((now - self._origin) / self.period)), self._number + 1.0)
         # The quotient may be off by its last digit; the grid itself decides.
-        if self._origin + (number - 1) * self.period >= now:
-            number -= 1
+        if self._origin + (number - 1.0) * self.period >= now:
+            number -= 1.0
         elif self._origin + number * self.period < now:
-            number += 1
+            number += 1.0
         return number
 
     def last_report(self) -> str | None:
         """A line about misses that no report has told yet, for the end of the loop; None if there are none."""
-        unreported = self._reports.take()
+        unreported = self._reports.take(int(self._missed))
         return self._line(unreported) if unreported else None
 
     def _line(self, missed: int) -> str:
         what = "1 loop period was missed" if missed == 1 else f"{missed} loop periods were missed"
         return (
-            f"{what} ({self._missed} so far, policy {self.policy.name}): an iteration took longer than the loop "
+            f"{what} ({int(self._missed)} so far, policy {self.policy.name}): an iteration took longer than the loop "
             f"period of {_duration(self.period)}"
         )
 
     def statistics(self) -> LoopStatistics:
         """What the loop did so far."""
-        return LoopStatistics(self._iterations, self._missed, self._lateness.summary(), self._end_reason)
+        lateness = self._lateness.summary()
+        return LoopStatistics(lateness.samples, int(self._missed), lateness, self._end_reason)
 
     def lateness(self) -> tuple[tuple[float, int], ...]:
         """How many iterations were so late; see :meth:`.LatenessHistogram.octaves`."""
         return self._lateness.octaves()
+
+
+def _never(now: float) -> bool:
+    return False
 
 
 def _duration(seconds: float) -> str:

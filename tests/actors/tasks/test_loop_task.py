@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import dis
 import itertools
 import logging
+import sys
 import threading
 import time
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 import trio
 
+from qmi.actors.clock.monotonic import MonotonicClock
 from qmi.actors.tasks.loop_task import is_async_task, split_cancelled
 from qmi.core.exceptions import QMI_InvalidValueException, QMI_TaskInitException, QMI_TaskRunException
 from qmi.core.pubsub import QMI_SignalReceiver
@@ -226,6 +229,76 @@ def test_a_period_of_a_microsecond_runs_flat_out_and_quietly(
         assert elapsed > 2000
         assert 1 <= len(lines) < 10 + elapsed // 1000
         assert task.get_statistics().missed > 2000
+
+
+class Ticking(MonotonicClock):
+    """Goes on whenever it is read, so that each iteration takes longer than its period."""
+
+    TICK = 1 / 1024
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    def now(self) -> float:
+        self.reads += 1
+        return self.reads * self.TICK
+
+
+class Overdue(PlainLoop):
+    """Does in an iteration what the test says, by the number of the iteration."""
+
+    def __init__(self, runner: Any, name: str, **options: Any) -> None:
+        super().__init__(runner, name, **options)
+        self.at: dict[int, Any] = {}
+
+    def loop_iteration(self) -> None:
+        self.starts.append(0.0)
+        self.enter("iteration")
+        self.at.get(len(self.starts), lambda: None)()
+
+
+@pytest.mark.parametrize("policy", [IMMEDIATE, SKIP])
+def test_loop_without_time_to_wait_calls_its_hooks_and_hears_settings_and_requests(
+    policy: QMI_LoopTaskMissedLoopPolicy,
+) -> None:
+    status = QMI_SignalReceiver()
+    with open_lab(Ticking()) as context:
+        task = context.make_task("task", Overdue, loop_period=Ticking.TICK / 4, policy=policy)
+        actual = task_of(context)
+        task.sig_status_updated.subscribe(status)
+        runner = runner_of(context)
+        actual.at = {20: lambda: runner.set_settings("s"), 100: runner.stop}
+        task.start()
+        assert task.join() is None
+        assert len(actual.starts) == 100
+        hooks = ["prepare", *["iteration", "publish"] * 20, "settings", *["iteration", "publish"] * 80]
+        assert actual.hooks == hooks[:100]
+        assert status.get_queue_length() == 100
+        assert task.get_settings() == "s"
+        assert task.get_statistics().iterations == 100
+        assert task.get_statistics().missed == 300  # four periods each: three are lost
+
+
+@pytest.mark.parametrize("policy", [IMMEDIATE, SKIP])
+def test_loop_without_time_to_wait_ends_by_an_error(policy: QMI_LoopTaskMissedLoopPolicy) -> None:
+    with open_lab(Ticking()) as context:
+        task = context.make_task("task", Overdue, loop_period=Ticking.TICK / 4, policy=policy)
+
+        def fail() -> None:
+            raise ValueError("the iteration is broken")
+
+        task_of(context).at = {50: fail}
+        task.start()
+        with pytest.raises(QMI_TaskRunException, match="the iteration is broken"):
+            task.join()
+        assert len(task_of(context).starts) == 50
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="later versions specialize code in another way")
+def test_loop_of_a_task_is_code_that_the_interpreter_specializes() -> None:
+    # CPython 3.11 counts plain jumps back, not those by a condition, and calls of a function; this one is called once.
+    jumps = {step.opname for step in dis.get_instructions(QMI_LoopTask._loop) if "BACKWARD" in step.opname}
+    assert jumps == {"JUMP_BACKWARD"}
 
 
 @pytest.mark.fault(39)

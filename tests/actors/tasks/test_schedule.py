@@ -59,7 +59,7 @@ ON_TIME = Outcome(0)
 def finish(schedule: Schedule, now: float) -> Outcome:
     before = schedule._missed
     notice = schedule.finished(now) or Notice(None, None)
-    return Outcome(schedule._missed - before, notice.end_reason, notice.report)
+    return Outcome(int(schedule._missed - before), notice.end_reason, notice.report)
 
 
 @pytest.mark.parametrize(("end", "missed", "following"), [case[1:4] for case in CASES], ids=[c[0] for c in CASES])
@@ -309,19 +309,116 @@ def test_durations_are_written_in_a_fitting_unit(period: float, text: str) -> No
 
 def test_a_report_counts_what_was_not_told() -> None:
     report = MissReport(interval=1.0)
-    assert report.add(10.0, 3) == 3
-    assert report.add(10.5, 2) is None
-    assert report.add(10.999, 2) is None
-    assert report.add(11.0, 1) == 5
-    assert report.add(11.1, 4) is None
-    assert report.take() == 4
-    assert report.take() == 0
+    assert report.due(10.0, 3) == 3
+    assert report.due(10.5, 5) is None
+    assert report.due(10.999, 7) is None
+    assert report.due(11.0, 8) == 5
+    assert report.due(11.1, 12) is None
+    assert report.take(12) == 4
+    assert report.take(12) == 0
 
 
 def test_a_clock_that_goes_back_does_not_mute_the_reports() -> None:
     report = MissReport()
-    assert report.add(5000.0, 1) == 1
-    assert report.add(10.0, 1) == 1
+    assert report.due(5000.0, 1) == 1
+    assert report.due(10.0, 2) == 1
+
+
+@pytest.mark.parametrize("policy", [IMMEDIATE, SKIP])
+def test_overdue_iterations_are_reported_after_the_clock_went_back(policy: QMI_LoopTaskMissedLoopPolicy) -> None:
+    schedule = begun(policy, 0.25, 5000.0)
+    schedule.started(5000.0)
+    assert told(schedule, [5000.5, 5001.0, 10.0]) == [1, 0, 0]
+    # Whoever counted on the time of the last report would be silent for more than an hour.
+    assert told(schedule, [11.0, 11.5, 12.0]) == [1, 0, 1]
+
+
+def told(schedule: Schedule, ends: list[float]) -> list[int]:
+    """How many reports each end of an iteration brings; the next one starts when it is due, or then."""
+    counts = []
+    for end in ends:
+        notice = None
+        if not schedule.starts_at_once(end):
+            notice = schedule.finished(end)
+            schedule.started(max(end, schedule.next_start))
+        counts.append(0 if notice is None else 1)
+    return counts
+
+
+# Ends of iterations after the one before, in periods; sums and products of such numbers are exact.
+exact_works = st.lists(st.integers(0, 40).map(lambda eighths: eighths / 8), min_size=1, max_size=60)
+
+
+@examples(150)
+@given(policy=st.sampled_from(list(QMI_LoopTaskMissedLoopPolicy)), octave=st.integers(-24, 2), works=exact_works)
+def test_start_at_once_is_the_same_as_an_end_and_a_start(
+    policy: QMI_LoopTaskMissedLoopPolicy, octave: int, works: list[float]
+) -> None:
+    period = 2.0**octave
+    short, plain = begun(policy, period, 64.0), begun(policy, period, 64.0)
+    short.started(64.0)
+    plain.started(64.0)
+    now = 64.0
+    for work in works:
+        now += work * period
+        expected = plain.finished(now)
+        following = plain.next_start
+        if short.starts_at_once(now):
+            assert expected is None
+            assert following <= now
+        else:
+            assert short.finished(now) == expected
+            assert short.next_start == following
+            if expected is not None and expected.end_reason is not None:
+                break
+            now = max(now, following)
+            short.started(now)
+        plain.started(now)
+        assert short.statistics() == plain.statistics()
+    assert short.lateness() == plain.lateness()
+    assert short.last_report() == plain.last_report()
+
+
+@examples(150)
+@given(period=periods, origin=st.floats(0.0, 1e7), works=st.lists(st.floats(0.0, 5.0), min_size=1, max_size=60))
+def test_start_at_once_stays_on_the_grid_of_skip(period: float, origin: float, works: list[float]) -> None:
+    short, plain = begun(SKIP, period, origin), begun(SKIP, period, origin)
+    short.started(origin)
+    plain.started(origin)
+    now = origin
+    for work in works:
+        now += work * period
+        expected = plain.finished(now)
+        if not short.starts_at_once(now):
+            assert short.finished(now) == expected
+            now = max(now, short.next_start)
+            short.started(now)
+        plain.started(now)
+        assert short.statistics() == plain.statistics()
+
+
+@pytest.mark.parametrize("policy", list(QMI_LoopTaskMissedLoopPolicy))
+@pytest.mark.parametrize("end", [63.0, 64.0, 65.0, 66.0])
+def test_iteration_that_is_not_overdue_does_not_start_at_once(policy: QMI_LoopTaskMissedLoopPolicy, end: float) -> None:
+    schedule = begun(policy, now=64.0)
+    schedule.started(64.0)
+    before = schedule.statistics()
+    if policy is SKIP and end == 66.0:  # due exactly then
+        assert schedule.starts_at_once(end)
+        return
+    assert not schedule.starts_at_once(end)
+    assert schedule.statistics() == before
+    assert schedule.finished(end) is None
+    assert schedule.next_start == 66.0
+
+
+def test_loop_with_policy_terminate_never_starts_an_overdue_iteration() -> None:
+    schedule = begun(TERMINATE, now=64.0)
+    schedule.started(64.0)
+    assert not schedule.starts_at_once(67.0)
+    notice = schedule.finished(67.0)
+    assert notice is not None
+    assert notice.end_reason is not None
 
 
 @pytest.mark.parametrize(
