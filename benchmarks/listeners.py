@@ -47,7 +47,8 @@ class Listener:
         from qmi.messages import Subscribe
         from qmi.net.protocol.connection import Connection
         from qmi.net.protocol.events import Connected, ReplyReceived
-        from qmi.net.protocol.handshake import Hello, Role
+        from qmi.net.protocol.handshake import Hello
+        from qmi.net.protocol.link_ends import Role
 
         name = f"listener{number}"
         hello = Hello(

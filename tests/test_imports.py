@@ -25,6 +25,9 @@ NOT_BY_START = [
     *("asyncssh", "concurrent.futures", "cryptography", "difflib", "encodings.idna", "getpass", "html", "json5"),
     *("numpy", "psutil", "rich", "secrets"),
     *("qmi.actors.context_status", "qmi.actors.log_records", "qmi.actors.tasks.settings_fields", "qmi.config.parser"),
+    *("cbor2", "qmi.net.codec", "qmi.net.io.link", "qmi.net.io.tls", "qmi.net.protocol.connection"),
+    *("qmi.net.protocol.handshake", "qmi.net.protocol.packets", "qmi.peers.link_making", "qmi.peers.link_status"),
+    *("qmi.peers.references", "qmi.peers.rpc_server"),
     *("qmi.contexts.asked_status", "qmi.contexts.log_reader", "qmi.contexts.status"),
     *("qmi.actors.parameter_values", "qmi.parameters.access", "qmi.parameters.snapshot"),
     *("qmi.proc", "qmi.testing", "qmi.tools"),
@@ -61,6 +64,32 @@ def test_classes_that_a_start_needs_are_no_dataclasses_but_for_those_that_users_
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
     assert run.stdout.split() == ["RestartRule,SafeWhen"]
+
+
+def test_links_are_imported_by_a_thread_when_the_first_one_is_made() -> None:
+    # In the thread of the loop, that would stop all loops of the program for as long.
+    program = """
+import sys, threading
+import qmi
+
+by = {}
+first = qmi.start("first", None)
+second = qmi.core.context.QMI_Context("second")
+second.start()
+
+def note(event, args):
+    if event == "import" and args[0].startswith("qmi.net."):
+        by[args[0]] = threading.current_thread().name
+
+sys.addaudithook(note)
+loops = [thread.name for thread in threading.enumerate()]
+second.connect_to_peer("first", f"127.0.0.1:{first.get_tcp_server_port()}")
+assert "qmi.net.io.link" in by and "qmi.net.protocol.connection" in by, by
+assert not set(by.values()) & set(loops), (by, loops)
+second.stop()
+qmi.stop()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
 @pytest.mark.parametrize(

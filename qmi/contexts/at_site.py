@@ -14,16 +14,14 @@ from qmi.actors.registry import Registry
 from qmi.config.schema import CfgQmi
 from qmi.messages import Origin, Request, Subscribe
 from qmi.names import CLI_PREFIX, HostPort
-from qmi.net.codec.codec import Codec
 from qmi.net.io.fan_out import Publication
-from qmi.net.io.link import Link
 from qmi.peers.connections import Connections
-from qmi.peers.references import Interfaces, References
 from qmi.peers.subscriptions import Signalling
 from qmi.runtime.wakeup import Loop
 
 if TYPE_CHECKING:
     from qmi.actors.context_status import ContextStatus
+    from qmi.net.io.link import Link
     from qmi.site.logs import LogPublishing, Logs
     from qmi.site.membership import Membership
     from qmi.site.rows import Rows
@@ -106,6 +104,8 @@ class AtSite:
         await self.membership.start()
 
     def _begin_signals(self, membership: Membership) -> None:
+        from qmi.net.codec.codec import Codec
+        from qmi.peers.references import Interfaces, References
         from qmi.site.engine import SiteEngine
 
         references = References(self._services, Interfaces())

@@ -57,7 +57,6 @@ from qmi.errors import (
 from qmi.messages import Call, Describe, ForceRelease, Origin, Request, Signal, Subscribe, Token, Unsubscribe
 from qmi.names import CONTEXT_OBJECT_NAME, INTERNAL_PACKAGES, Address, check_name, parse_address
 from qmi.net.io.fan_out import Publication
-from qmi.net.io.link import Link
 from qmi.peers.connections import Connections
 from qmi.peers.constants import check_constants
 from qmi.peers.pending_releases import PendingReleases
@@ -71,6 +70,7 @@ from qmi.runtime.watchdog import watched
 
 if TYPE_CHECKING:
     from qmi.actors.context_status import ContextStatus, PagesStatus
+    from qmi.net.io.link import Link
 
 _logger = logging.getLogger("qmi.core.context")
 

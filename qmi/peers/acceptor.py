@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -19,14 +19,15 @@ from qmi.names import HostPort
 from qmi.net.discovery.packets import reply_to
 from qmi.net.discovery.udp import Responder
 from qmi.net.io.failures import Failures
-from qmi.net.io.link import Link
 from qmi.net.io.listener import Listener, listen_everywhere
-from qmi.net.io.receivers import Owner
 from qmi.net.loopback import LOOPBACK, is_loopback
-from qmi.net.protocol.events import LossKind
-from qmi.net.protocol.handshake import Role
+from qmi.net.protocol.link_ends import LossKind, Role
 from qmi.peers.addresses import everywhere
 from qmi.peers.connector import Connector, ConnectorServices
+
+if TYPE_CHECKING:
+    from qmi.net.io.link import Link
+    from qmi.net.io.receivers import Owner
 
 _logger = logging.getLogger("qmi.core.messaging")
 

@@ -15,7 +15,6 @@ import trio
 from tricycle import MultiCancelScope
 
 from qmi._version import __version__
-from qmi.actors.call import Router
 from qmi.actors.future import QMI_RpcFuture
 from qmi.errors import (
     QMI_ConnectionException,
@@ -28,25 +27,22 @@ from qmi.messages import Origin, Request, Signal
 from qmi.names import MAX_NAME_LENGTH, PASSING_PREFIXES, HostPort, check_name, parse_peer_address
 from qmi.net.io.failures import Failures
 from qmi.net.io.fan_out import FanOut
-from qmi.net.io.link import Link
-from qmi.net.io.link_quota import Shares
 from qmi.net.protocol.bounds import describe_error
-from qmi.net.protocol.connection import FAULT
-from qmi.net.protocol.events import LossKind, PeerLost
-from qmi.net.protocol.handshake import Hello, Role
+from qmi.net.protocol.link_ends import FAULT, LossKind, Role
 from qmi.peers.acceptor import Acceptor, AcceptorServices
 from qmi.peers.addresses import configured as configured_address
 from qmi.peers.connector import Connector
-from qmi.peers.link_status import link_statuses
 from qmi.peers.peer_connection import Former, Gone, PeerConnection, address_of, in_use, may_share, usual_level
-from qmi.peers.references import Interfaces, References
 from qmi.peers.relaying import SiteRelay, reach
 from qmi.peers.resolver import PeerDescriptor, SiteDirectory, discover, find
-from qmi.peers.rpc_server import Home, RenamedServing, Serving
 from qmi.runtime.keepalive import Keepalive
 
 if TYPE_CHECKING:
     from qmi.actors.context_status import LinkStatus
+    from qmi.net.io.link import Link
+    from qmi.net.protocol.events import PeerLost
+    from qmi.net.protocol.handshake import Hello
+    from qmi.peers.rpc_server import Serving
 
 _logger = logging.getLogger("qmi.core.messaging")
 
@@ -63,13 +59,19 @@ _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 2.0
 
 
-class ConnectionsServices(Home, Router, AcceptorServices, Protocol):
+class ConnectionsServices(AcceptorServices, Protocol):
     """What connections need of the context."""
 
     suppress_version_mismatch_warnings: bool
 
     def peer_connected(self, origin: Origin, link: Link, restarted: bool | None) -> None:
         """There is a link to a context; ``restarted`` is None at the first time."""
+
+    def request_here(self, message: Request, origin: Origin, link: Link, answer: QMI_RpcFuture[object]) -> None:
+        """Hand a message to an object of this context, and let the answer end as that says."""
+
+    def signals_here(self, signals: list[Signal], publisher_context: str) -> None:
+        """Hand signals of another context to those who subscribed."""
 
     def resume(self) -> None:
         """Let objects begin calls whose answers had no room on a link, and have now."""
@@ -200,6 +202,8 @@ class Connections:
 
     def link_statuses(self) -> list[LinkStatus]:
         """How the links are, and those that are being made again."""
+        from qmi.peers.link_status import link_statuses  # only who asks needs it
+
         return link_statuses(list(self._members.values()), self._connector, list(self._reconnecting), self._gone)
 
     @property
@@ -235,13 +239,13 @@ class Connections:
         """
         self.failures.on_kept = lambda: self._services.loop.now_or_soon(self._kept_back.set)
         self._services.spawn(self._tell_kept_lines)
-        self._connector = Connector(self._services, partial(References, self._services, Interfaces()), self.failures)
+        self._connector = Connector(self._services, self.failures)
         period = self._config.limits.peer_timeout / 8
         self._keepalive = Keepalive(self._services.loop, self._links, period=period)
         self._acceptor = Acceptor(
             self._services, self._connector, lambda proven: _ConnectionHandler(self, proven=proven), self.failures
         )
-        self._connector.warn_of_certificate()
+        self._connector.check_certificate()
         self._acceptor.open()
 
     async def connect_to_configured(self) -> None:
@@ -573,6 +577,8 @@ class Connections:
 
     def _lacks_link(self, machine: str) -> str | None:
         own = sum(member.link.machine == machine for member in self._members.values())
+        from qmi.net.io.link_quota import Shares
+
         limits = self._config.limits
         shares = Shares(
             total=limits.max_links,
@@ -622,6 +628,8 @@ class Connections:
 
     def connected(self, link: Link, hello: Hello, dial: _Dial | None) -> None:
         """The handshake is done."""
+        from qmi.peers.rpc_server import RenamedServing, Serving  # with all else that links need: see Connector
+
         name = self._name_for(hello, dial)
         if name is None:
             self._connected_twice(link, hello, dial)

@@ -6,7 +6,6 @@ import logging
 
 from qmi.actors.interface import Interface
 from qmi.errors import QMI_ValueNotSendableException
-from qmi.net.codec.codec import Codec
 
 _logger = logging.getLogger("qmi.core.rpc")
 
@@ -32,6 +31,8 @@ def check_constants(interface: Interface) -> None:
 
 
 def _why_not(name: str, value: object) -> str | None:
+    from qmi.net.codec.codec import Codec  # few classes have constants
+
     try:
         encoded = Codec().encode(value, name)
     except QMI_ValueNotSendableException as error:

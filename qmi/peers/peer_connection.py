@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from qmi.messages import Origin
 from qmi.names import PASSING_PREFIXES, HostPort, is_relay
-from qmi.net.io.link import Link
-from qmi.net.protocol.handshake import Hello
+
+if TYPE_CHECKING:
+    from qmi.net.io.link import Link
+    from qmi.net.protocol.handshake import Hello
 
 
 class PeerConnection(NamedTuple):

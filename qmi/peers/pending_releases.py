@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import threading
 from functools import partial
+from typing import TYPE_CHECKING
 
 from qmi.actors.future import QMI_RpcFuture
 from qmi.errors import QMI_NotDeliveredException, QMI_OutcomeUnknownException
 from qmi.messages import Release, Token
 from qmi.names import Address
-from qmi.net.io.link import Link
 from qmi.peers.rpc_client import ask
+
+if TYPE_CHECKING:
+    from qmi.net.io.link import Link
 
 
 class PendingReleases:

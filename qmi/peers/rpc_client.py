@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -24,12 +24,14 @@ from qmi.errors import (
 from qmi.messages import SERVICE_NAMES, Call, Failure, Reply, Request, Token, Value, call_text
 from qmi.names import CONTEXT_OBJECT_NAME, Address
 from qmi.net.io.capacity import NoRoomException
-from qmi.net.io.link import Link
 from qmi.net.protocol.bounds import Bound
 from qmi.peers.answer_types import ANSWERS, find_fault
 from qmi.runtime.call_context import Execution, current_interrupt
 from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
 from qmi.runtime.wakeup import ThreadWaker, on_any_loop
+
+if TYPE_CHECKING:
+    from qmi.net.io.link import Link
 
 _WINDOW = 8
 """Items of a stream that may be on their way at once."""

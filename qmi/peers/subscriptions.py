@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
@@ -21,10 +21,12 @@ from qmi.errors import QMI_CancelledCallException, QMI_NotDeliveredException, QM
 from qmi.messages import Origin, Signal, Subscribe, Unsubscribe
 from qmi.names import Address, nearest
 from qmi.net.io.fan_out import Publication
-from qmi.net.io.link import Link
 from qmi.peers.connections import Connections
 from qmi.peers.rpc_client import ask
 from qmi.runtime.wakeup import Loop
+
+if TYPE_CHECKING:
+    from qmi.net.io.link import Link
 
 _logger = logging.getLogger("qmi.core.pubsub")
 

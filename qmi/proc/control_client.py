@@ -24,7 +24,8 @@ from qmi.messages import Call, Failure, Request
 from qmi.names import ASKER_PREFIX, CONTEXT_OBJECT_NAME, HostPort, Relay
 from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.events import Connected, Event, PeerLost, ReplyReceived
-from qmi.net.protocol.handshake import Hello, Identity, Role
+from qmi.net.protocol.handshake import Hello, Identity
+from qmi.net.protocol.link_ends import Role
 from qmi.proc.control_protocol import Absent, Answer, Present, StopRefusedError, Stranger
 
 if TYPE_CHECKING:

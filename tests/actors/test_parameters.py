@@ -241,7 +241,7 @@ def test_quantity_is_a_number_before_it_is_sent() -> None:
 
 
 def test_parameter_is_a_property_for_a_program_of_an_older_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qmi.peers.connector.PARAMETERS_SINCE", MINOR + 1)
+    monkeypatch.setattr("qmi.peers.link_making.PARAMETERS_SINCE", MINOR + 1)
     assert len(interface_to_plain(interface_of(Supply), parameters=False)) == 9, "what versions without parameters read"
     with two_contexts() as (server, client):
         server.make_instrument("psu", Supply)

@@ -23,7 +23,7 @@ from qmi.net.io.reader_handoff import ReaderHandoff
 from qmi.net.io.transport import PlainWire
 from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.events import Event, ReplyReceived
-from qmi.net.protocol.handshake import Role
+from qmi.net.protocol.link_ends import Role
 from qmi.peers.acceptor import Acceptor
 from qmi.peers.connections import Connections
 from tests.support.devices import Bench

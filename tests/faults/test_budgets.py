@@ -212,7 +212,7 @@ def test_fault_47_large_requests_of_many_wait_for_memory_and_are_refused_then(
         one.sock.sendall(call(1, "block") + call(2, "note", "x" * 120_000))
         actor: Any = server.async_context.registry.get("bench")
         assert actor.object.entered.wait(10)
-        memory = server.async_context.connections._connector._memory
+        memory = server.async_context.connections._connector._links()._memory
         wait_until(lambda: any(memory.used))
         for text in ("y" * 120_000, "z"):
             number, buffers = two.peer.send_request(Call("bench", "note", (text,)))
@@ -252,7 +252,7 @@ def test_link_whose_request_waits_for_memory_ends_at_once(monkeypatch: pytest.Mo
         one.sock.sendall(call(1, "block") + call(2, "note", "x" * 120_000))
         actor: Any = server.async_context.registry.get("bench")
         assert actor.object.entered.wait(10)
-        memory = server.async_context.connections._connector._memory
+        memory = server.async_context.connections._connector._links()._memory
         wait_until(lambda: any(memory.used))
         two.sock.sendall(call(1, "note", "y" * 120_000))
         assert waiting.wait(10)

@@ -33,9 +33,10 @@ from qmi.net.codec import Codec
 from qmi.net.limits import Buffer
 from qmi.net.protocol import bounds
 from qmi.net.protocol.bounds import Field
-from qmi.net.protocol.events import LossKind, RequestReceived
-from qmi.net.protocol.handshake import Hello, Role
+from qmi.net.protocol.events import RequestReceived
+from qmi.net.protocol.handshake import Hello
 from qmi.net.protocol.kinds import Kind
+from qmi.net.protocol.link_ends import LossKind, Role
 from qmi.net.protocol.packets import pack
 from qmi.peers.answer_types import ANSWERS
 from tests.support.devices import Bench

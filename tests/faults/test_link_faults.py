@@ -169,7 +169,8 @@ def test_fault_05_a_peer_that_was_stopped_learns_that_it_was_dropped(here: QMI_C
 
 def raw_hello(name: str, incarnation: str = "1", workgroup: str = "default") -> bytes:
     from qmi.net.protocol.connection import Connection
-    from qmi.net.protocol.handshake import Hello, Role
+    from qmi.net.protocol.handshake import Hello
+    from qmi.net.protocol.link_ends import Role
 
     peer = Connection(Role.CONNECTING, Hello(context=name, incarnation=incarnation, workgroup=workgroup), now=0.0)
     return b"".join(bytes(part) for part in peer.data_to_send())

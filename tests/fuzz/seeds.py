@@ -15,7 +15,8 @@ from qmi.net.codec import Codec
 from qmi.net.discovery.packets import Answer, Question, write_answer, write_question
 from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.events import RequestReceived
-from qmi.net.protocol.handshake import Hello, Role
+from qmi.net.protocol.handshake import Hello
+from qmi.net.protocol.link_ends import Role
 from qmi.net.protocol.packets import pack
 from qmi.proc.helper_protocol import Err, Ok, Start, Stop, already_running, format_command, format_reply
 from tests.support.extremes import odd_packets

@@ -22,8 +22,9 @@ from qmi.net.codec.tags import Own
 from qmi.net.discovery.packets import Question, read_answer, read_question, reply_to
 from qmi.net.limits import Limits, ProtocolError
 from qmi.net.protocol.connection import Connection
-from qmi.net.protocol.events import Event, HelloReceived, LossKind, PeerLost, ReplyReceived, RequestReceived
-from qmi.net.protocol.handshake import Hello, Role
+from qmi.net.protocol.events import Event, HelloReceived, PeerLost, ReplyReceived, RequestReceived
+from qmi.net.protocol.handshake import Hello
+from qmi.net.protocol.link_ends import LossKind, Role
 from qmi.net.protocol.packets import Frame, FrameReader, pack
 from qmi.proc.helper_protocol import (
     BadLineError,

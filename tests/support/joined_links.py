@@ -17,7 +17,8 @@ from qmi.net.io.transport import PlainWire
 from qmi.net.limits import Limits
 from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.events import PeerLost
-from qmi.net.protocol.handshake import Hello, Role
+from qmi.net.protocol.handshake import Hello
+from qmi.net.protocol.link_ends import Role
 from qmi.runtime.wakeup import Loop
 from tests.support.waiting import until
 

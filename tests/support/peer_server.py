@@ -16,7 +16,8 @@ from qmi.messages import Call, Failure, Value
 from qmi.names import HostPort
 from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.events import HelloReceived, PeerLost, RequestReceived
-from qmi.net.protocol.handshake import Hello, Role
+from qmi.net.protocol.handshake import Hello
+from qmi.net.protocol.link_ends import Role
 
 
 @dataclass

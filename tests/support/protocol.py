@@ -16,7 +16,8 @@ from qmi.net.protocol.events import (
     HelloReceived,
     RequestReceived,
 )
-from qmi.net.protocol.handshake import Hello, Role
+from qmi.net.protocol.handshake import Hello
+from qmi.net.protocol.link_ends import Role
 
 GET = Call("nsg", "get")
 

@@ -12,7 +12,8 @@ from qmi._version import __version__
 from qmi.contexts.async_context import Context
 from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.events import Event, PeerLost
-from qmi.net.protocol.handshake import Hello, Role
+from qmi.net.protocol.handshake import Hello
+from qmi.net.protocol.link_ends import Role
 
 
 class Raw:

@@ -15,7 +15,8 @@ class RawPeer:
 
     def __init__(self, context: QMI_Context, name: str = "raw", receive_buffer: int | None = None) -> None:
         from qmi.net.protocol.connection import Connection
-        from qmi.net.protocol.handshake import Hello, Role
+        from qmi.net.protocol.handshake import Hello
+        from qmi.net.protocol.link_ends import Role
 
         self.sock = socket.socket()
         if receive_buffer is not None:

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from cbor2 import dumps
-
 from qmi.names import HostPort
 from qmi.net.limits import ProtocolError
 from qmi.net.loopback import is_loopback
@@ -77,6 +75,8 @@ def write_question(question: Question) -> bytes:
     """
     if len(question.pattern) > MAX_FILTER or len(question.workgroup) > MAX_FILTER:
         raise ValueError(f"A name filter or workgroup has at most {MAX_FILTER} characters")
+    from cbor2 import dumps  # only who asks or is asked needs it
+
     return (QUESTION + dumps(question._asdict())).ljust(QUESTION_SIZE, b"\0")
 
 
@@ -88,6 +88,8 @@ def read_question(data: bytes) -> Question | None:
 
 def write_answer(answer: Answer, question_size: int) -> bytes | None:
     """Return the packet to send, None if it would be larger than the question."""
+    from cbor2 import dumps
+
     packet = ANSWER + dumps(answer._asdict())
     return packet if len(packet) <= min(question_size, MAX_SIZE) else None
 

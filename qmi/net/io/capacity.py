@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from qmi.errors import QMI_NotDeliveredException
-from qmi.net.codec import Encoded
 from qmi.runtime.wakeup import TaskWaker, ThreadWaker, Waker
+
+if TYPE_CHECKING:
+    from qmi.net.codec import Encoded
 
 
 class NoRoomException(QMI_NotDeliveredException):

@@ -40,15 +40,10 @@ from qmi.net.io.receivers import Owner, Sink, is_for_the_loop
 from qmi.net.io.transport import Outbound, Wire
 from qmi.net.limits import Buffer
 from qmi.net.protocol.bounds import describe_error
-from qmi.net.protocol.connection import FAULT, HEARTBEAT, PING, Connection, Packet
-from qmi.net.protocol.events import (
-    Connected,
-    Event,
-    LargeFrameReceived,
-    LossKind,
-    PeerLost,
-)
+from qmi.net.protocol.connection import HEARTBEAT, PING, Connection, Packet
+from qmi.net.protocol.events import Connected, Event, LargeFrameReceived, PeerLost
 from qmi.net.protocol.handshake import Hello
+from qmi.net.protocol.link_ends import FAULT, LossKind
 from qmi.net.protocol.requests import describe, not_delivered
 from qmi.runtime.forks import abandon_in_child
 from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler

@@ -49,17 +49,11 @@ from qmi.config.validators import printable
 from qmi.net.codec import Codec, Persistent, Restore, UndecodableValue
 from qmi.net.limits import Buffer, Limits, ProtocolError
 from qmi.net.protocol.bounds import check_payload, describe_error
-from qmi.net.protocol.events import (
-    Connected,
-    Event,
-    HelloReceived,
-    LargeFrameReceived,
-    LossKind,
-    PeerLost,
-)
-from qmi.net.protocol.handshake import Handshake, Hello, Identity, Role, Stage
+from qmi.net.protocol.events import Connected, Event, HelloReceived, LargeFrameReceived, PeerLost
+from qmi.net.protocol.handshake import Handshake, Hello, Identity, Stage
 from qmi.net.protocol.heartbeat import Heartbeat, Pulse
 from qmi.net.protocol.kinds import REQUEST, Kind
+from qmi.net.protocol.link_ends import FAULT, LossKind, Role
 from qmi.net.protocol.memory_estimate import CHEAP, LARGE_BODY, Cost, costs_of, is_affordable, is_slow, is_very_slow
 from qmi.net.protocol.packets import (
     MINOR,
@@ -79,8 +73,6 @@ HEARTBEAT = write_packet(Kind.PONG, 0)[0]
 PING = write_packet(Kind.PING, 0)[0]
 _FOR_THE_LINK = frozenset({Kind.HELLO, Kind.REFUSAL, Kind.PING, Kind.PONG, Kind.GOODBYE})
 """What concerns the link itself; all else is read by :mod:`qmi.net.protocol.requests`."""
-FAULT = "a fault of this program"
-"""Begins the reason of a loss that nobody foresaw; the other side is told no more than that."""
 
 
 def _kind_of_frame(kind: int | None) -> str:

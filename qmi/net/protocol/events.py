@@ -5,25 +5,13 @@ Nobody changes them.
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TypeAlias
 
 from msgspec import Struct
 
 from qmi.messages import Reply, Request, Signal
 from qmi.net.protocol.handshake import Hello
-
-
-class LossKind(Enum):
-    """Why a link is gone."""
-
-    CLOSED = "closed by this side"
-    GOODBYE = "closed by the other side"
-    DISCONNECTED = "connection ended"
-    SILENT = "no sign of life"
-    REFUSED = "refused"
-    PROTOCOL = "protocol error"
-    FAULT = "fault of this program"
+from qmi.net.protocol.link_ends import LossKind
 
 
 class HelloReceived(Struct):

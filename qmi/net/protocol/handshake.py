@@ -22,15 +22,9 @@ from msgspec.structs import replace
 from qmi.config.validators import printable
 from qmi.net.limits import ProtocolError
 from qmi.net.protocol.bounds import HELLO, OutOfBounds, describe_value
+from qmi.net.protocol.link_ends import Role
 from qmi.net.protocol.packets import MAJOR, MINOR
 from qmi.records import asdict
-
-
-class Role(Enum):
-    """Which side of a connection this is."""
-
-    CONNECTING = auto()
-    LISTENING = auto()
 
 
 class Stage(Enum):
@@ -207,4 +201,4 @@ class Handshake:
         return self.stage
 
 
-__all__ = ["MAJOR", "MINOR", "Handshake", "Hello", "Identity", "Role", "Stage", "find_fault"]
+__all__ = ["MAJOR", "MINOR", "Handshake", "Hello", "Identity", "Stage", "find_fault"]

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from cbor2 import loads
-
 from qmi.net.limits import ProtocolError
 from qmi.runtime.random_bytes import random_bytes
 
@@ -42,6 +40,8 @@ def decode(payload: bytes | bytearray, *, padded: bool = False) -> object:
     Raises:
         ProtocolError: If it is anything else.
     """
+    from cbor2 import loads  # a context without links needs it only when it is asked who it is
+
     try:
         found = loads(
             bytes(payload) if padded else b"".join((b"\x82", payload, _SEALED)),

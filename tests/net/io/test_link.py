@@ -13,7 +13,8 @@ from qmi.messages import Call, Failure, Signal, Subscribe, Value
 from qmi.net.io import transport as outbound
 from qmi.net.io.transport import PlainWire, Unsent
 from qmi.net.limits import Limits
-from qmi.net.protocol.events import LossKind, PeerLost
+from qmi.net.protocol.events import PeerLost
+from qmi.net.protocol.link_ends import LossKind
 from tests.support.joined_links import Answer, Pair, deaf, joined
 from tests.support.waiting import until
 

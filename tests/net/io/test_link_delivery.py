@@ -16,7 +16,6 @@ from qmi.net.protocol.events import (
     Event,
     HelloReceived,
     ItemReceived,
-    LossKind,
     PeerLost,
     ReplyReceived,
     RequestReceived,
@@ -25,6 +24,7 @@ from qmi.net.protocol.events import (
     StreamOpened,
 )
 from qmi.net.protocol.handshake import Hello
+from qmi.net.protocol.link_ends import LossKind
 
 HELLO = Hello(context="far", incarnation="1", workgroup="lab")
 SIGNALS = [Signal("nsg", "sig", (), 0, 1.0)]

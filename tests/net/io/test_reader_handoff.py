@@ -10,7 +10,8 @@ import pytest
 
 from qmi.net.io import reader_handoff as rush_module
 from qmi.net.io.reader_handoff import ReaderHandoff
-from qmi.net.protocol.events import Event, LossKind, PeerLost
+from qmi.net.protocol.events import Event, PeerLost
+from qmi.net.protocol.link_ends import LossKind
 
 LOST = PeerLost(LossKind.DISCONNECTED, "gone")
 

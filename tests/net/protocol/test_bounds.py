@@ -19,9 +19,10 @@ from qmi.net.limits import ProtocolError
 from qmi.net.protocol import bounds, packets, plain
 from qmi.net.protocol.bounds import Field, OutOfBounds, describe_value, fields_to_wire
 from qmi.net.protocol.connection import Connection
-from qmi.net.protocol.events import Connected, Event, HelloReceived, LossKind, PeerLost
-from qmi.net.protocol.handshake import Hello, Role
+from qmi.net.protocol.events import Connected, Event, HelloReceived, PeerLost
+from qmi.net.protocol.handshake import Hello
 from qmi.net.protocol.kinds import Kind
+from qmi.net.protocol.link_ends import LossKind, Role
 from qmi.net.protocol.packets import Frame, pack
 from tests.support.extremes import HUGE, ODD, beyond, messages, within
 

@@ -42,7 +42,6 @@ from qmi.net.protocol.events import (
     CreditReceived,
     Event,
     ItemReceived,
-    LossKind,
     PeerLost,
     ReplyReceived,
     RequestReceived,
@@ -50,8 +49,9 @@ from qmi.net.protocol.events import (
     StreamEnded,
     StreamOpened,
 )
-from qmi.net.protocol.handshake import Identity, Role
+from qmi.net.protocol.handshake import Identity
 from qmi.net.protocol.kinds import Kind
+from qmi.net.protocol.link_ends import LossKind, Role
 from qmi.net.protocol.packets import MINOR, head, pack
 from tests.support.examples import examples
 from tests.support.protocol import GET, ask, give, make, pair, raw

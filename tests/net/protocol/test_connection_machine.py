@@ -17,14 +17,14 @@ from qmi.net.protocol.events import (
     CreditReceived,
     Event,
     ItemReceived,
-    LossKind,
     PeerLost,
     ReplyReceived,
     RequestReceived,
     StreamEnded,
     StreamOpened,
 )
-from qmi.net.protocol.handshake import Hello, Role
+from qmi.net.protocol.handshake import Hello
+from qmi.net.protocol.link_ends import LossKind, Role
 from tests.support.examples import examples
 
 

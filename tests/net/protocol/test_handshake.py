@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from qmi.net.limits import ProtocolError
-from qmi.net.protocol.handshake import Handshake, Hello, Identity, Role, Stage, find_fault
+from qmi.net.protocol.handshake import Handshake, Hello, Identity, Stage, find_fault
+from qmi.net.protocol.link_ends import Role
 
 
 def hello(context: str, **kwargs: Any) -> Hello:

@@ -30,8 +30,8 @@ from qmi.net.protocol.events import (
     SignalsReceived,
     StreamOpened,
 )
-from qmi.net.protocol.handshake import Role
 from qmi.net.protocol.kinds import Kind
+from qmi.net.protocol.link_ends import Role
 from qmi.net.protocol.packets import head, pack
 from tests.support.protocol import ask, give, make, pair, raw
 
