@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from qmi._version import __version__
 from qmi.errors import QMI_ConfigurationException, QMI_Exception
+from qmi.tools.cli.doctor_network import discovery, is_on
 from qmi.tools.cli.doctor_rules import FAULT, OK, WARNING, Finding, clock, disk, port, unreachable, version
 from qmi.tools.cli.errors import EXIT_FAILED, EXIT_OK
 from qmi.tools.cli.options import CommandParser
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """
 Look at what a laboratory stands on: the configuration, certificates and their keys, ports, the space on the
-disks, and the contexts that run: their versions, clocks, and what has failed in them. Each finding says what
-to do. Nothing is changed. Exit code 1 if there is a fault; a warning is none.
+disks, and the contexts that run: their versions, clocks, and what has failed in them; of those that cannot be
+reached, whether a firewall may be the reason, as far as that can be seen from here. Each finding says what to do.
+Nothing is changed. Exit code 1 if there is a fault; a warning is none.
 """
 
 _STYLES = {OK: "green", WARNING: "yellow", FAULT: "red"}
@@ -159,6 +161,7 @@ def _contexts(lab: Laboratory) -> Iterator[Finding]:
         yield Finding(FAULT, "network", str(error), "is the network up, and UDP let through by the firewall?")
         return
     here = local_hosts(settings.host for settings in lab.config.contexts.values())
+    on: dict[str, bool] = {}
     for seen in found:
         settings = lab.config.contexts.get(seen.name)
         local = settings is not None and (settings.host is None or settings.host.lower() in here)
@@ -168,7 +171,11 @@ def _contexts(lab: Laboratory) -> Iterator[Finding]:
             number = settings.tcp_server_port
             yield port(seen.name, number, port_holder(settings.host or "127.0.0.1", number), _outgoing())
         elif seen.address is not None:
-            yield unreachable(seen.name, str(seen.address), seen.why, here=local)
+            host = seen.address.host
+            if host not in on:  # it may take a second, for each of several contexts
+                on[host] = not local and is_on(host, found)
+            yield unreachable(seen.name, str(seen.address), seen.why, here=local, is_on=on[host])
+    yield from discovery(lab.config, found)
 
 
 def _running(seen: Seen, begin: float) -> Iterator[Finding]:

@@ -91,16 +91,71 @@ def port(name: str, number: int, holder: str | None, outgoing: range) -> Finding
     return Finding(OK, what, "free; the context does not run")
 
 
-def unreachable(name: str, where: str, why: str, *, here: bool) -> Finding:
-    """A context of the configuration at another computer, or without an answer."""
+def unreachable(name: str, where: str, why: str, *, here: bool, is_on: bool = False) -> Finding:
+    """A context of the configuration at another computer, or without an answer.
+
+    Args:
+        name: The context.
+        where: Its address.
+        why: What came of asking it.
+        here: Whether it is one of this computer.
+        is_on: Whether the computer answers at another port.
+    """
     what, found = f"context {name}", f"{where}: {why}"
-    if "does not answer" in why:
+    port = where.rpartition(":")[2]
+    silent, rejected = "does not answer" in why, any(text in why.lower() for text in _REJECTED)
+    if (silent or rejected) and is_on and not here:
+        does = "drops" if silent else "rejects"
+        return Finding(
+            FAULT, what, f"{found}, though its computer answers at another port: a firewall {does} what comes",
+            f"let TCP to port {port} through in the firewall there, or in between",
+        )  # fmt: skip
+    if silent:
+        return Finding(
+            WARNING, what, f"{found}, at no port that was tried" if not here else found,
+            f"is the computer on, and is contexts.{name}.host its address? If so, a firewall drops what comes: let TCP "
+            f"to port {port} through",
+        )  # fmt: skip
+    if rejected:
         return Finding(
             WARNING, what, found,
-            "is the computer on? If it is, a firewall there may drop what comes: let TCP to this port through, and UDP "
-            "of discovery",
+            "is the computer on, and does the network lead there? If so, a firewall there rejects what comes: let TCP "
+            f"to port {port} through",
         )  # fmt: skip
+    if any(text in why for text in _NO_SUCH_NAME):
+        return Finding(FAULT, what, found, f"correct contexts.{name}.host: its name is not known here")
     if "nothing listens" in why:
         start = "" if here else " on that computer"
         return Finding(OK, what, f"{found}: it does not run", f"'qmi proc start {name}' starts it{start}")
     return Finding(FAULT, what, found, "see what the program there has logged; 'qmi ls' shows who answers")
+
+
+_REJECTED = ("no route to host", "host is unreachable", "unreachable host", "permission denied", "host unreachable")
+"""What systems say where a firewall has answered that it forbids it, and also where nothing leads to a computer."""
+_NO_SUCH_NAME = ("ame or service not known", "ame resolution", "odename nor servname", "getaddrinfo failed")
+
+
+def found_by_name(name: str, address: str, port: int, *, answers: bool, is_seen: bool) -> Finding:
+    """Whether a context of another computer, which runs, can be found by its name.
+
+    Args:
+        name: The context.
+        address: That computer.
+        port: The UDP port for questions.
+        answers: Whether it answers a question that is sent to that computer.
+        is_seen: Whether it answers one that is sent to the whole network.
+    """
+    what = f"discovery of {name}"
+    if is_seen:
+        return Finding(OK, what, "it is found by its name")
+    if answers:
+        return Finding(
+            WARNING, what, f"it answers at {address}, but not to questions that are sent to the whole network",
+            "programs without this configuration do not find it by its name: name the broadcast address of its network "
+            "in discovery.broadcast_addresses",
+        )  # fmt: skip
+    return Finding(
+        WARNING, what, f"TCP reaches it at {address}, but no answer comes from UDP port {port} there",
+        f"programs without this configuration do not find it by its name: let UDP to port {port} through in the "
+        "firewall there (or is discovery.enabled false there?)",
+    )  # fmt: skip

@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,10 +16,14 @@ import pytest
 from qmi.actors.context_status import PagesStatus
 from qmi.contexts import status
 from qmi.core.context import QMI_Context
+from qmi.names import HostPort
+from qmi.presenting.seen import Seen
+from qmi.proc import control_client
 from qmi.tools import certs
 from qmi.tools.certs import make_ca, make_certificate
+from qmi.tools.cli import doctor_network
 from qmi.tools.cli.doctor import port_holder
-from qmi.tools.cli.doctor_rules import FAULT, OK, WARNING, clock, disk, port, unreachable, version
+from qmi.tools.cli.doctor_rules import FAULT, OK, WARNING, clock, disk, found_by_name, port, unreachable, version
 from tests.support.cli import Cli
 from tests.support.drivers import Plain
 from tests.support.ports import free_port
@@ -61,17 +65,88 @@ def test_port_is_free_or_in_use(number: int, holder: str | None, level: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("why", "level", "todo"),
+    ("why", "is_on", "level", "said", "todo"),
     [
-        ("the host does not answer", WARNING, "firewall"),
-        ("nothing listens there", OK, "qmi proc start lab"),
-        ("no answer within 5 s", FAULT, "qmi ls"),
+        ("the host does not answer", False, WARNING, "at no port that was tried", "is the computer on"),
+        ("the host does not answer", True, FAULT, "a firewall drops what comes", "let TCP to port 30001 through"),
+        ("the host cannot be reached: No route to host", False, WARNING, "No route", "rejects what comes"),
+        ("the host cannot be reached: No route to host", True, FAULT, "a firewall rejects what comes", "port 30001"),
+        ("the host cannot be reached: Permission denied", True, FAULT, "rejects", "port 30001"),
+        ("the host cannot be reached: Name or service not known", False, FAULT, "Name", "correct contexts.lab.host"),
+        ("the host cannot be reached: [Errno 11001] getaddrinfo failed", False, FAULT, "", "contexts.lab.host"),
+        ("nothing listens there", True, OK, "it does not run", "qmi proc start lab"),
+        ("no answer within 5 s", True, FAULT, "no answer", "qmi ls"),
     ],
 )
-def test_context_that_is_not_reached(why: str, level: str, todo: str) -> None:
-    found = unreachable("lab", "10.0.0.7:30001", why, here=False)
+def test_context_that_is_not_reached(why: str, is_on: bool, level: str, said: str, todo: str) -> None:
+    found = unreachable("lab", "10.0.0.7:30001", why, here=False, is_on=is_on)
     assert found.level == level
+    assert said in found.found
     assert todo in found.todo
+
+
+def test_context_of_this_computer_that_does_not_answer_is_no_matter_of_the_network() -> None:
+    assert "at no port" not in unreachable("lab", "127.0.0.1:30001", "the host does not answer", here=True).found
+
+
+@pytest.mark.parametrize(
+    ("answers", "is_seen", "level", "said", "todo"),
+    [
+        (True, True, OK, "found by its name", ""),
+        (True, False, WARNING, "not to questions that are sent to the whole network", "broadcast_addresses"),
+        (False, False, WARNING, "no answer comes from UDP port 35999", "let UDP to port 35999 through"),
+    ],
+)
+def test_context_that_is_not_found_by_its_name(answers: bool, is_seen: bool, level: str, said: str, todo: str) -> None:
+    found = found_by_name("lab", "10.0.0.7", 35999, answers=answers, is_seen=is_seen)
+    assert (found.level, said in found.found, todo in found.todo) == (level, True, True)
+
+
+def test_computer_is_on_if_something_of_it_answers() -> None:
+    def seen(host: str, why: str) -> Seen:
+        return Seen("desk", HostPort(host, 1), "not running", why)
+
+    port = free_port()
+    assert doctor_network.is_on("127.0.0.1", [], [port])  # it is refused, which is an answer
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        assert doctor_network.is_on("127.0.0.1", [], [other.getsockname()[1]])
+    assert not doctor_network.is_on("no-such-host.invalid", [], [port])
+    assert doctor_network.is_on("10.0.0.7", [seen("10.0.0.7", "nothing listens there")], [])
+    assert not doctor_network.is_on("10.0.0.7", [seen("10.0.0.7", "the host does not answer")], [])
+    assert not doctor_network.is_on("10.0.0.8", [seen("10.0.0.7", "nothing listens there")], [])
+
+
+@pytest.mark.parametrize(
+    ("directly", "broadcast", "said"),
+    [(True, True, "found by its name"), (True, False, "whole network"), (False, False, "no answer comes from UDP")],
+)
+def test_context_of_another_computer_is_asked_over_udp_too(
+    cli: Cli, lab: QMI_Context, monkeypatch: pytest.MonkeyPatch, directly: bool, broadcast: bool, said: str
+) -> None:
+    assert not any(entry["what"] == "discovery of lab" for entry in cli("doctor", "--json").json)  # it is on this one
+
+    def heard(config: object, addresses: Collection[str]) -> set[str]:
+        return {"lab"} if (directly if list(addresses) == ["127.0.0.1"] else broadcast) else set()
+
+    monkeypatch.setattr(doctor_network, "_address", lambda seen: "127.0.0.1")
+    monkeypatch.setattr(doctor_network, "_heard", heard)
+    found = {entry["what"]: entry for entry in cli("doctor", "--json").json}
+    assert said in found["discovery of lab"]["found"]
+
+
+def test_context_whose_packets_are_dropped_is_told_by_what_else_its_computer_says(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drop(address: HostPort, deadline: float) -> socket.socket:
+        raise control_client._NobodyError("the host does not answer")
+
+    monkeypatch.setattr(control_client, "_connection", drop)
+    monkeypatch.setattr(doctor_network, "_says_something", lambda host, port: port == 22)
+    content = json.loads(cli.config.read_text())
+    content["contexts"] = {"desk": {"host": "192.0.2.7", "tcp_server_port": 30001}}
+    cli.config.write_text(json.dumps(content))
+    [found] = [entry for entry in cli("doctor", "--json", "--timeout", "0.2").json if entry["what"] == "context desk"]
+    assert (found["level"], "a firewall drops what comes" in found["found"]) == (FAULT, True)
 
 
 def test_laboratory_in_good_health(cli: Cli, lab: QMI_Context, monkeypatch: pytest.MonkeyPatch) -> None:
