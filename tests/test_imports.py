@@ -23,7 +23,8 @@ NOT_BY_VERBS = [
 ]
 NOT_BY_START = [
     *("asyncssh", "concurrent.futures", "cryptography", "difflib", "encodings.idna", "getpass", "html", "json5"),
-    *("numpy", "psutil", "rich", "secrets"),
+    *("json", "logging.handlers", "numpy", "pickle", "psutil", "rich", "secrets"),
+    *("qmi.actors.tasks.loop_task", "qmi.actors.tasks.thread_executor"),
     *("qmi.actors.context_status", "qmi.actors.log_records", "qmi.actors.tasks.settings_fields", "qmi.config.parser"),
     *("cbor2", "qmi.net.codec", "qmi.net.io.link", "qmi.net.io.tls", "qmi.net.protocol.connection"),
     *("qmi.net.protocol.handshake", "qmi.net.protocol.packets", "qmi.peers.link_making", "qmi.peers.link_status"),

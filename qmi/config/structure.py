@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import types
 from collections.abc import Mapping
@@ -92,6 +91,8 @@ def report(subject: str, faults: list[str]) -> QMI_ConfigurationException:
 
 def path_text(path: tuple[object, ...]) -> str:
     """Return where a value sits: ``contexts.srv.program_args[2]``."""
+    import json  # only messages need it
+
     text = ""
     for part in path:
         if isinstance(part, str):

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import logging
 import os
-import stat
 import sys
 import threading
 import time
@@ -24,18 +23,19 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from io import TextIOWrapper
-from logging.handlers import RotatingFileHandler
 from types import TracebackType
-from typing import NamedTuple, NoReturn, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from qmi.config.files import make_private_dirs, open_private
+from qmi.config.files import make_private_dirs
 from qmi.config.paths import DATE_FORMAT, DATETIME_FORMAT, Places
 from qmi.config.schema import CfgLogging, CfgQmi
 from qmi.config.validators import LOG_LEVELS, printable, printable_lines
 from qmi.errors import QMI_LogLevelException
 from qmi.runtime.call_context import EXECUTION
 from qmi.runtime.log_ring import LOG_RING
+
+if TYPE_CHECKING:
+    from qmi.runtime.log_file import LogFile
 
 _logger = logging.getLogger("qmi.core.logging_init")
 
@@ -250,51 +250,6 @@ class _FileFormatter(_UtcFormatter):
         return "\n".join([first, *(head + _MARK + line for line in more)])
 
 
-class _LogFile(RotatingFileHandler):
-    """A log file for this user alone, unless it was there before; a link is not followed. New ones get its mode."""
-
-    _permissions: int | None = None
-
-    def _open(self) -> TextIOWrapper:
-        handle = self._opener(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        return open(handle, "a", encoding=self.encoding, errors=self.errors)
-
-    def _opener(self, path: str, flags: int) -> int:
-        try:
-            handle = open_private(path, flags | os.O_EXCL, device=True)
-        except FileExistsError:
-            handle = open_private(path, flags, device=True)
-        else:
-            if self._permissions is not None and hasattr(os, "fchmod"):
-                os.fchmod(handle, self._permissions)
-        self._permissions = stat.S_IMODE(os.fstat(handle).st_mode)
-        return handle
-
-    def write_line(self, text: str) -> None:
-        """Write a message that has been formatted, after starting a new file if this one is full."""
-        self._follow()
-        self.emit(logging.makeLogRecord({"msg": text}))
-
-    def _follow(self) -> None:
-        """Open the file again if somebody has moved it away, as logrotate does."""
-        if os.name == "nt" or self.stream is None:
-            return
-        opened = os.fstat(self.stream.fileno())
-        try:
-            found = os.stat(self.baseFilename)
-        except FileNotFoundError:
-            make_private_dirs(os.path.dirname(self.baseFilename))
-        else:
-            if (found.st_dev, found.st_ino) == (opened.st_dev, opened.st_ino):
-                return
-        self.stream.close()
-        self.stream = self._open()
-
-    def handleError(self, record: logging.LogRecord) -> NoReturn:
-        """Leave errors to the outlet instead of printing each of them; called while one is handled."""
-        raise
-
-
 class _Outlet(logging.Handler):
     """A handler on the root logger: limits the rate, then writes to the console and the file.
 
@@ -314,7 +269,7 @@ class _Outlet(logging.Handler):
         self.setFormatter(_UtcFormatter())
         self.levels = levels
         self.path: str | None = None
-        self.file: _LogFile | None = None
+        self.file: LogFile | None = None
         self._context_name = context_name
         self._in_file = _FileFormatter(context_name)
         self._limit = limit
@@ -622,8 +577,10 @@ def _writes_to_console(handler: logging.Handler) -> bool:
     return stream is not None and stream in (sys.stderr, sys.stdout, sys.__stderr__, sys.__stdout__)
 
 
-def _open_log_file(path: str, config: CfgLogging) -> _LogFile:
-    return _LogFile(
+def _open_log_file(path: str, config: CfgLogging) -> LogFile:
+    from qmi.runtime.log_file import LogFile
+
+    return LogFile(
         path, maxBytes=config.max_bytes, backupCount=config.backup_count, encoding="utf-8", errors="backslashreplace"
     )
 

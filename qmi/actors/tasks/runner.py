@@ -24,12 +24,8 @@ from qmi.actors.interface import (
 )
 from qmi.actors.pubsub.signal import QMI_Signal, SignalDescription, declared_signals, signal_infos
 from qmi.actors.rpc_object import QMI_RpcObject, interface_of
-from qmi.actors.tasks.executor import Executor, TaskServices
-from qmi.actors.tasks.loop_executor import LoopExecutor
-from qmi.actors.tasks.loop_task import QMI_LoopTask, is_async_task
 from qmi.actors.tasks.restart import RestartRule, Restarts
 from qmi.actors.tasks.task import QMI_Task, Taken, copied
-from qmi.actors.tasks.thread_executor import ThreadExecutor
 from qmi.errors import QMI_TaskRunException, QMI_TimeoutException, QMI_UsageException
 from qmi.messages import Args, Kwargs
 
@@ -37,6 +33,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
     from qmi.actors.context_status import TaskStatus
+    from qmi.actors.tasks.executor import Executor, TaskServices
 
     TR = TypeVar("TR", bound="QMI_TaskRunner", default="QMI_TaskRunner")
 else:
@@ -170,8 +167,7 @@ class QMI_TaskRunner(QMI_RpcObject):
         self._taken: Taken | None = None
         self._restarts: Restarts | None = None
         self._restart_count = 0
-        kind: type[Executor] = LoopExecutor if is_async_task(task_class) else ThreadExecutor
-        self._thread: Executor = kind(self._services, name, self._make_task, self._task_failed)
+        self._thread: Executor = _executor_class(task_class)(self._services, name, self._make_task, self._task_failed)
         self._thread.construct()
 
     def _make_task(self) -> QMI_Task[object, object]:
@@ -378,6 +374,7 @@ class QMI_TaskRunner(QMI_RpcObject):
     def task_report(self) -> TaskStatus:
         """All that can be said of the task at once, for the program that has it. Nothing of the user's is called."""
         from qmi.actors.context_status import TaskStatus  # only who asks needs it
+        from qmi.actors.tasks.loop_task import QMI_LoopTask
 
         state, reason = QMI_TaskRunner.get_state(self)
         failure = QMI_TaskRunner.get_last_failure(self)
@@ -405,6 +402,8 @@ class QMI_TaskRunner(QMI_RpcObject):
     @direct_method
     def get_statistics(self) -> TaskStatistics:
         """What the task has done, and how punctual its loop was."""
+        from qmi.actors.tasks.loop_task import QMI_LoopTask
+
         state = self.get_state()
         error = self._thread.error
         reason = _brief(error) if error else self._end_reason()  # also of a task that waits to be started again
@@ -421,6 +420,8 @@ class QMI_TaskRunner(QMI_RpcObject):
         )
 
     def _end_reason(self) -> str | None:
+        from qmi.actors.tasks.loop_task import QMI_LoopTask
+
         return self.task.loop_statistics().end_reason if isinstance(self.task, QMI_LoopTask) else None
 
     @property
@@ -459,6 +460,15 @@ def _brief(error: BaseException) -> str:
     if isinstance(error, BaseExceptionGroup):
         return "; ".join(_brief(inner) for inner in error.exceptions)
     return f"{type(error).__name__}: {error}"
+
+
+def _executor_class(task_class: type[QMI_Task[object, object]]) -> type[Executor]:
+    # A program without tasks needs none of these.
+    from qmi.actors.tasks.loop_executor import LoopExecutor
+    from qmi.actors.tasks.loop_task import is_async_task
+    from qmi.actors.tasks.thread_executor import ThreadExecutor
+
+    return LoopExecutor if is_async_task(task_class) else ThreadExecutor
 
 
 def make_runner(
