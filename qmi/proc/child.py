@@ -7,6 +7,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qmi.runtime.flags import Flag
+
 if TYPE_CHECKING:
     import subprocess
 
@@ -33,7 +35,7 @@ class Child:
         self.pid: int = process.pid
         self.output = output
         self._process = process
-        self._ended = threading.Event()
+        self._ended = Flag()
         # A daemon: the program outlives us, so our exit must not wait for it.
         threading.Thread(target=self._reap, name=f"reap {process.pid}", daemon=True).start()
 

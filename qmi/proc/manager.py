@@ -12,6 +12,7 @@ from qmi.proc.controller import Controller, Notify
 from qmi.proc.order import Order, start_order
 from qmi.proc.selection import Target
 from qmi.proc.status import EXIT_FAILED, State, Status, exit_code
+from qmi.runtime.flags import take
 
 _AT_ONCE = 32
 _HEAD_START = 4e-3
@@ -71,8 +72,8 @@ class Manager:
         sorter.prepare()
         started = 0
 
-        def take(timeout: float | None) -> None:
-            status = results.get(timeout=timeout)
+        def collect(timeout: float | None) -> None:
+            status = take(results, timeout)
             if isinstance(status, BrokenPipeError):
                 raise status
             done[status.name] = status
@@ -85,9 +86,9 @@ class Manager:
                 started += 1
                 if head_start:
                     with contextlib.suppress(queue.Empty):
-                        take(head_start)
+                        collect(head_start)
             if sorter.is_active() and started > len(done):
-                take(None)
+                collect(None)
         return done
 
     def _act(self, target: Target, act: Act, results: queue.SimpleQueue[Status | BrokenPipeError]) -> None:

@@ -19,13 +19,11 @@ from typing import NoReturn, Protocol
 import trio
 
 from qmi.errors import QMI_BlockingOnLoopException, QMI_UsageException
+from qmi.runtime.flags import GLANCE as GLANCE
 from qmi.runtime.forks import LoopDescriptors, abandon_in_child
 from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
 
 _logger = logging.getLogger("qmi.core.context")
-
-GLANCE = 0.25
-"""How often, in seconds, the main thread looks for Ctrl-C while it waits."""
 
 _HOLD = 0.001
 

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.request import ProxyHandler, build_opener
 
+from qmi.runtime.flags import Flag
 from qmi.tools.demo_programs import PATIENCE, hear, program, say, write_config
 from qmi.tools.stage import Stage
 
@@ -105,7 +106,7 @@ def _wait(stage: Stage, url: str) -> None:
         stage.say("(At a terminal it is served until you press Enter; here it has ended.)")
         return
     stage.say(f"Enter ends it; so do {ALONE:g} s in which no browser looks.")
-    pressed = threading.Event()
+    pressed = Flag()
     threading.Thread(target=_wait_for_enter, args=(pressed,), name="enter", daemon=True).start()
     try:
         until = _now() + ALONE
@@ -116,7 +117,7 @@ def _wait(stage: Stage, url: str) -> None:
         pass
 
 
-def _wait_for_enter(pressed: threading.Event) -> None:
+def _wait_for_enter(pressed: Flag) -> None:
     # Not sys.stdin: a thread that waits with the lock of a buffer in its hands keeps Python from ending.
     _keys(0, 4096)
     pressed.set()

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 
 from qmi.core.exceptions import QMI_Exception
+from qmi.runtime.flags import Flag
 from qmi.tools.cli.log import Follower
 from qmi.tools.cli.log_view import LogView
 from qmi.tools.cli.session import Laboratory
@@ -21,7 +22,7 @@ class Followed:
     def __init__(self, lab: Laboratory, name: str = "lab") -> None:
         self.steps: SimpleQueue[Callable[[], object] | QMI_Exception] = SimpleQueue()
         self.out, self.err = io.StringIO(), io.StringIO()
-        self.over = threading.Event()
+        self.over = Flag()
         view = LogView(Terminal(self.out, self.err))
         arguments = Namespace(level=0, lines=None, since=None)
         self.follower = Follower(lab, name, arguments, view, self.steps.put, self.over)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from qmi.errors import QMI_Exception
 from qmi.names import Address
+from qmi.runtime.flags import Flag
 from qmi.tools.cli.completion_cache import Cache, file_of, learn
 from qmi.tools.cli.options import COMMON
 
@@ -49,7 +50,7 @@ def in_time(ask: Callable[[Laboratory], T], config: str, workgroup: str = "") ->
         finally:
             done.set()
 
-    done = threading.Event()
+    done = Flag()
     # A daemon: names of hosts, which no timeout ends, are looked up in it.
     threading.Thread(target=run, daemon=True).start()
     done.wait(LONGEST)

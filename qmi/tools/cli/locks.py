@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from qmi.errors import QMI_Exception, QMI_UsageException
 from qmi.names import Address
+from qmi.runtime.flags import Flag
 from qmi.tools.cli.errors import EXIT_FAILED, EXIT_OK, CommandError
 from qmi.tools.cli.options import CommandParser, seconds_of
 from qmi.tools.cli.session import Laboratory, laboratory, parse_object
@@ -131,7 +132,7 @@ def _hold(lab: Laboratory, proxy: QMI_RpcProxy, address: Address, arguments: Nam
             raise _refused(proxy, address)
         _told(address, "locked", terminal)
         return EXIT_OK
-    taken = threading.Event()
+    taken = Flag()
 
     def tell(request: ReleaseRequest) -> None:
         terminal.note(str(request))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from qmi.errors import QMI_Exception, QMI_UnknownRpcException, QMI_UsageException
 from qmi.names import is_valid_name
+from qmi.runtime.flags import Flag, take
 from qmi.tools.cli.errors import EXIT_FAILED, EXIT_OK, CommandError
 from qmi.tools.cli.log_text import since_text
 from qmi.tools.cli.options import CommandParser
@@ -187,7 +188,7 @@ def _pages(read: Callable[..., LogBatch], arguments: Namespace) -> Iterator[LogB
 
 
 def _follow(lab: Laboratory, names: list[str], arguments: Namespace, view: LogView) -> int:
-    over = threading.Event()
+    over = Flag()
     steps: SimpleQueue[Callable[[], object] | QMI_Exception] = SimpleQueue()
     try:
         _ = lab.context  # once, before several threads want it
@@ -196,7 +197,7 @@ def _follow(lab: Laboratory, names: list[str], arguments: Namespace, view: LogVi
             threading.Thread(target=follower.run, name=f"log of {name}", daemon=True).start()
         left = len(names)
         while left:
-            step = steps.get()
+            step = take(steps)
             if isinstance(step, QMI_Exception):
                 if len(names) == 1:
                     raise step
@@ -230,7 +231,7 @@ class Follower:
         arguments: Namespace,
         view: LogView,
         put: Callable[[Callable[[], object] | QMI_Exception], object],
-        over: threading.Event,
+        over: Flag,
     ) -> None:
         self._lab = lab
         self._name = name

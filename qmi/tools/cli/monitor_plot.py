@@ -7,10 +7,12 @@ import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.util import find_spec
+from queue import SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
 from qmi.errors import QMI_MissingLibraryException
+from qmi.runtime.flags import Flag
 from qmi.tools.cli.news import News
 
 if TYPE_CHECKING:
@@ -65,8 +67,8 @@ class LivePlot:
         self._screen = Terminal(file, lambda: terminal_size(file), pinned=False)
         self._mutex = threading.Lock()  # of the table and the remark, which the thread reads
         self._remark = ""
-        self._news = threading.Event()
-        self._ended = threading.Event()
+        self._news: SimpleQueue[None] = SimpleQueue()
+        self._ended = Flag()
         self._thread = threading.Thread(target=self._draw_each, name="qmi plot", daemon=True)
 
     def __enter__(self) -> Self:
@@ -77,7 +79,7 @@ class LivePlot:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._ended.set()
-        self._news.set()
+        self._news.put(None)
         self._thread.join()
         if kind is None or kind is KeyboardInterrupt:
             self._screen.show(self.drawing(), last=True)
@@ -94,7 +96,8 @@ class LivePlot:
                 self._table.add([row])
             else:
                 self._remark = f"{news.name} {news.text()}"
-        self._news.set()
+        if self._news.empty():  # else the thread has not yet looked at the table since it was told
+            self._news.put(None)
 
     def drawing(self) -> Drawing:
         """The drawing of what is there now."""
@@ -109,8 +112,7 @@ class LivePlot:
 
     def _draw_each(self) -> None:
         while not self._ended.is_set():
-            self._news.wait()
-            self._news.clear()  # before the table is looked at: what comes from now on is drawn the next time
+            self._news.get()  # before the table is looked at: what comes from now on is drawn the next time
             if not self._ended.is_set():
                 self._screen.show(self.drawing(), last=False)
             self._ended.wait(_PAUSE)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
+from qmi.runtime.flags import take
+
 A = TypeVar("A")
 R = TypeVar("R")
 
@@ -49,7 +51,7 @@ def each(function: Callable[[A], R], arguments: Sequence[A], *, at_once: int = _
         threading.Thread(target=run, name="qmi", daemon=True).start()
     results: dict[int, R] = {}
     for _ in arguments:
-        number, result, error = done.get()
+        number, result, error = take(done)
         if error is not None:
             raise error
         results[number] = result  # type: ignore[assignment]

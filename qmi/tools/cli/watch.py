@@ -12,6 +12,7 @@ from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 from qmi.errors import QMI_Exception
+from qmi.runtime.flags import GLANCE, Flag
 from qmi.tools.cli.terminal import Block, Terminal, Text
 
 T = TypeVar("T")
@@ -77,7 +78,7 @@ class Looker(Generic[T]):
         self._look = look
         self._interval = interval
         self._seen: SimpleQueue[T | Exception] = SimpleQueue()
-        self._ended = threading.Event()
+        self._ended = Flag()
         self._news, self._bell = os.pipe()
         # A daemon, and not waited for: a context that does not answer must not keep the command from its end.
         self._thread = threading.Thread(target=self._run, name="qmi watch", daemon=True)
@@ -110,7 +111,8 @@ class Looker(Generic[T]):
             Exception: What the look raised, if it is no error of this library.
         """
         while sys.platform != "win32":
-            ready, _, _ = select.select([self._news] if keys is None else [self._news, keys], [], [])
+            # Not without end: Ctrl-C between Python's last look and the sleep would not end it.
+            ready, _, _ = select.select([self._news] if keys is None else [self._news, keys], [], [], GLANCE)
             if keys in ready and os.read(keys or 0, 32)[:1] in (b"q", b"Q", b""):
                 return None
             if self._news in ready:
