@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -185,6 +186,30 @@ def test_blocking_calls_in_one_process_ask_nothing_of_the_loop(
     for _ in range(CALLS):
         driver.nothing()
     assert asked == []
+
+
+async def test_loop_of_an_idle_program_runs_nothing_for_a_minute(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class OfOthers(LoopCounter):
+        def before_task_step(self, task: trio.lowlevel.Task) -> None:
+            self.steps += task is not mine
+
+    mine = trio.lowlevel.current_task()
+    counter = OfOthers()
+    # The watchdog goes by real time: should it look just now, it sees the loop wait, as in a minute that lasts one.
+    monkeypatch.setattr(Loop, "waits", lambda self: True)
+    file = tmp_path / "qmi.conf"
+    file.write_text(
+        '{"contexts": {"lab": {"host": "127.0.0.1", "tcp_server_port": 0}}, "discovery": {"enabled": false}}'
+    )
+    async with qmi.open_context("lab", str(file), init_logging=False) as lab:
+        await lab.make_instrument("driver", Threaded)
+        await trio.testing.wait_all_tasks_blocked()
+        trio.lowlevel.add_instrument(counter)
+        await trio.sleep(60.0)
+        trio.lowlevel.remove_instrument(counter)
+    assert counter.steps == 0
 
 
 def test_blocking_calls_in_one_process_need_no_future_beside_the_call(

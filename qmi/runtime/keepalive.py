@@ -58,6 +58,9 @@ class Keepalive:
 
     def _watch(self) -> None:
         while not self._stopped.wait(self._period):
+            if self._loop.waits():
+                self._answered.set()
+                continue
             if not self._answered.is_set():
                 for pulse in self._pulses():
                     try:

@@ -222,6 +222,11 @@ def _contained(function: Callable[..., object], args: tuple[object, ...]) -> Non
         _logger.exception("A function that was handed to the event loop failed")
 
 
+def is_scheduler(filename: str) -> bool:
+    """Whether code of that file is what trio runs its tasks with."""
+    return "/trio/_core/" in filename.replace("\\", "/")
+
+
 class Loop:
     """A running event loop, as the threads beside it see it. Made on the loop itself."""
 
@@ -255,6 +260,16 @@ class Loop:
     def is_here(self) -> bool:
         """Whether the calling thread is the one that runs this loop."""
         return threading.get_ident() == self._ident
+
+    def waits(self) -> bool:
+        """Whether the loop waits for input or for a time at this moment, so that nothing blocks it.
+
+        For other threads. It wakes nobody: the answer is where the loop's thread stands. False also if that cannot be
+        seen, as where trio is a guest of another loop.
+        """
+        frame = sys._current_frames().get(self._ident)
+        # Every way of trio's to wait for input has this name. Seen a moment after it has ended, the loop lives as well.
+        return frame is not None and frame.f_code.co_name == "get_events" and is_scheduler(frame.f_code.co_filename)
 
     def soon(self, function: Callable[..., object], *args: object) -> bool:
         """Have the loop call a function as soon as it can, in the order of these calls.

@@ -1,8 +1,11 @@
 """Detects a blocked event loop, and logs one warning with the stack of what blocks it.
 
-A thread beside the loop asks it for a sign of life a few times a second. What is counted is how often the thread woke
-without having had an answer, not the time: a program that was suspended (SIGSTOP, a laptop's lid) wakes with one
-unanswered question, not with a false alarm.
+A thread beside the loop looks a few times a second whether the loop waits, for which it need not wake it. If not, it
+asks for a sign of life. What is counted is how often the thread woke without having had an answer, not the time: a
+program that was suspended (SIGSTOP, a laptop's lid) wakes with one unanswered question, not with a false alarm.
+
+A loop task that is due at that moment starts late. So the thread looks seldom, less than once in a hundred iterations
+of a loop of 500 Hz, and its wake-ups do not keep to the grid of such a loop.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from types import FrameType
 
 import trio
 
-from qmi.runtime.wakeup import Loop
+from qmi.runtime.wakeup import Loop, is_scheduler
 
 _logger = logging.getLogger("qmi.core.context")
 
@@ -25,6 +28,7 @@ LIMIT = 1.0
 """How long the loop may be silent, in seconds."""
 
 _QUESTIONS = 5
+_LOOKS = 3.3
 
 
 class Watchdog:
@@ -56,7 +60,11 @@ class Watchdog:
         self._thread.join()
 
     def _watch(self) -> None:
-        while self._ask():
+        while not self._stopped.wait(self._limit / _LOOKS):
+            if self._loop.waits():
+                continue
+            if not self._ask():
+                return
             silent = 0
             while not self._stopped.wait(self._limit / _QUESTIONS):
                 if self._answered.is_set():
@@ -64,8 +72,6 @@ class Watchdog:
                 silent += 1
                 if silent == _QUESTIONS:
                     self._warn()
-            else:
-                return
 
     def _ask(self) -> bool:
         self._answered.clear()
@@ -85,13 +91,9 @@ class Watchdog:
 def culprit(frame: FrameType) -> str:
     """The stack of user code in a loop's thread: without what trio itself does to get there."""
     stack = traceback.extract_stack(frame)
-    own = [index for index, entry in enumerate(stack) if _is_scheduler(entry.filename)]
+    own = [index for index, entry in enumerate(stack) if is_scheduler(entry.filename)]
     first = own[-1] + 1 if own and own[-1] + 1 < len(stack) else 0
     return "".join(traceback.format_list(stack[first:])).rstrip()
-
-
-def _is_scheduler(filename: str) -> bool:
-    return "/trio/_core/" in filename.replace("\\", "/")
 
 
 _CURRENT: trio.lowlevel.RunVar[Watchdog | None] = trio.lowlevel.RunVar("qmi_watchdog", default=None)

@@ -4,6 +4,7 @@ import logging
 import sys
 import threading
 import time
+from typing import Any
 
 import pytest
 import trio
@@ -11,6 +12,8 @@ import trio
 import qmi
 from qmi.core.context import QMI_Context
 from qmi.core.rpc import Placement, QMI_RpcObject, rpc_method
+from qmi.runtime.keepalive import Keepalive
+from qmi.runtime.wakeup import Loop
 from qmi.runtime.watchdog import Watchdog, culprit, watched
 from tests.support.waiting import until
 
@@ -66,6 +69,87 @@ def test_a_watchdog_goes_with_its_loop() -> None:
 
 def test_a_stack_without_a_scheduler_is_shown_whole() -> None:
     assert "test_a_stack_without_a_scheduler" in culprit(sys._getframe())
+
+
+class Looks:
+    """Counts how often threads looked whether a loop waits, and what was asked of it.
+
+    Attributes:
+        enough: Set when so many looks in a row found that it waits.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+        self.waiting = self.working = self.asked = 0
+        self.enough = threading.Event()
+        waits, soon = Loop.waits, Loop.soon
+
+        def look(loop: Loop) -> bool:
+            found = waits(loop)
+            self.waiting = self.waiting + 1 if found else 0
+            self.working += not found
+            if self.waiting == count:
+                self.enough.set()
+            return found
+
+        def ask(loop: Loop, *args: Any) -> bool:
+            self.asked += 1
+            return soon(loop, *args)
+
+        monkeypatch.setattr(Loop, "waits", look)
+        monkeypatch.setattr(Loop, "soon", ask)
+
+
+async def test_blocked_loop_is_not_seen_to_wait() -> None:
+    loop, looked = Loop(), threading.Event()
+    found: list[bool] = []
+
+    def look() -> None:
+        found.append(loop.waits())
+        looked.set()
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    looked.wait()  # blocks the loop
+    assert found == [False]
+    thread.join()
+
+
+async def test_watchdog_leaves_a_loop_alone_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    with watched(limit=0.01) as watchdog:
+        looks = Looks(monkeypatch, 10)
+        await trio.to_thread.run_sync(looks.enough.wait)
+    watchdog.join()
+    # Whenever it found the loop at work it asked, once; not else.
+    assert looks.asked <= looks.working
+
+
+async def test_keepalive_leaves_a_loop_alone_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = Looks(monkeypatch, 10)
+    beats: list[int] = []
+
+    class Link:
+        def beat(self) -> None:
+            beats.append(1)
+
+    keepalive = Keepalive(Loop(), lambda: [Link()], period=0.002)
+    keepalive.start()
+    await trio.to_thread.run_sync(looks.enough.wait)
+    keepalive.stop()
+    assert looks.asked <= looks.working
+    assert len(beats) <= looks.working  # a loop that waits needs nobody who beats in its place
+
+
+async def test_keepalive_beats_while_the_loop_is_blocked() -> None:
+    beaten = threading.Event()
+
+    class Link:
+        def beat(self) -> None:
+            beaten.set()
+
+    keepalive = Keepalive(Loop(), lambda: [Link()], period=0.002)
+    keepalive.start()
+    assert beaten.wait(60)
+    keepalive.stop()
 
 
 class Rude(QMI_RpcObject):
