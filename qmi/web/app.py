@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -49,7 +50,7 @@ def make_app(services: Services) -> App:
         Route("/metrics", _metrics_endpoint(services), methods=["GET"]),
         *make_routes(services, HANDLERS),
     ]
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _refused, Exception: _failed})
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _refusing(services), Exception: _failed})
     return Guard(app, services.door.refuse, encrypted=services.options.is_encrypted)
 
 
@@ -66,14 +67,24 @@ def _metrics_endpoint(services: Services) -> Callable[[Request], Awaitable[Respo
     return serve_metrics
 
 
-async def _refused(request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    detail = error.detail if isinstance(error, HTTPException) else ""
-    headers = error.headers if isinstance(error, HTTPException) else None
-    allowed = (headers or {}).get("Allow", "")
-    hint = f"this address takes {allowed}" if allowed else "GET /api lists what there is" if _is_api(request) else ""
-    message = f"{detail}: {request.method} {printable(request.url.path)}"
-    return error_response(request, status, "Refused", message, hint, headers)
+def _refusing(services: Services) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """What answers a request for an address that there is not, or that is not for such a request."""
+
+    async def refuse(request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        detail = error.detail if isinstance(error, HTTPException) else ""
+        headers = error.headers if isinstance(error, HTTPException) else None
+        allowed = (headers or {}).get("Allow", "")
+        hint = (
+            f"this address takes {allowed}" if allowed else "GET /api lists what there is" if _is_api(request) else ""
+        )
+        place = printable(request.url.path)
+        if status == HTTPStatus.NOT_FOUND and _is_for_people(request):
+            caller = await services.door.caller(request)  # the page still is one of those who have logged in
+            return _error_page(status, f"There is no page {place}", user=caller.user, csrf=caller.csrf)
+        return error_response(request, status, "Refused", f"{detail}: {request.method} {place}", hint, headers)
+
+    return refuse
 
 
 async def _failed(request: Request, error: Exception) -> Response:
@@ -94,12 +105,20 @@ def error_response(
         hint: What to do; empty if the message says it.
         headers: Headers of the answer.
     """
-    if not _is_api(request) and "text/html" in request.headers.get("accept", ""):
-        page = render("error.html", status, page=_ERROR_PAGE, title=f"Error {status}", message=message, data=None)
+    if _is_for_people(request):
+        page = _error_page(status, message)
         page.headers.update(headers or {})
         return page
     told = {"type": kind, "message": message, **({"hint": hint} if hint else {})}
     return JSONResponse({"error": told}, status, headers)
+
+
+def _error_page(status: int, message: str, **who: str) -> Response:
+    return render("error.html", status, page=_ERROR_PAGE, title=f"Error {status}", message=message, data=None, **who)
+
+
+def _is_for_people(request: Request) -> bool:
+    return not _is_api(request) and "text/html" in request.headers.get("accept", "")
 
 
 def _is_api(request: Request) -> bool:

@@ -93,6 +93,7 @@ async def test_error_is_a_page_for_people_and_json_for_programs(web: Web) -> Non
     page = await web.client.get("/nothing", headers={"accept": "text/html"})
     assert page.status_code == 404
     assert "<h1>Error 404</h1>" in page.text
+    assert "<p>There is no page /nothing</p>" in page.text
     assert (await web.client.get("/nothing")).json()["error"]["message"] == "Not Found: GET /nothing"
 
 

@@ -67,6 +67,7 @@ const UNITS = [[86400, "d", 3600, "h"], [3600, "h", 60, "min"], [60, "min", 1, "
 /** A duration in seconds as a person says it: "1 h 5 min". */
 export function duration(seconds) {
   if (!(seconds >= 0)) return "";
+  if (seconds > 0 && seconds < 1e-6) return `${Math.round(seconds * 1e9)} ns`;
   if (seconds > 0 && seconds < 1e-3) return `${Math.round(seconds * 1e6)} µs`;
   if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
   for (const [size, unit, smaller, name] of UNITS) {

@@ -59,6 +59,7 @@ function showSignals(signals) {
 // State
 
 function showState(seen) {
+  byId("state-card").hidden = false;
   const status = seen.status;
   const entry = status?.objects.find((each) => each.name === object);
   const facts = [];
@@ -84,6 +85,7 @@ function showState(seen) {
   });
   showLost(seen, entry);
   if (entry) {
+    byId("lock").hidden = false;
     showLock(byId("lock-body"), address, entry.lock, status.now, (isMine) => showAccess(entry.lock, isMine));
     byId("task").hidden = !entry.task;
     if (entry.task) showTask(byId("task-body"), context, object, entry.task, isLate(entry.task));
@@ -92,14 +94,17 @@ function showState(seen) {
 
 let lost = "";
 let held = "";
+let wasThere = false;
 
 const gate = () => setGates(lost, held);
 
 /** Whether the program is not there, and since when. */
 function showLost(seen, entry) {
+  wasThere ||= Boolean(entry);
+  const next = wasThere ? "What is shown is as it was then; the page goes on by itself when it is back." : "The page shows it as soon as it is there.";
   const since = seen.since ? ` since ${moment(seen.since)}` : "";
-  lost = seen.status && entry ? "" : seen.status ? `There is no ${address} now` : `Context ${context} is ${seen.state === "no answer" ? "not answering" : seen.state}`;
-  setText(byId("lost"), lost && `${lost}${since}.${seen.why ? ` ${seen.why}.` : ""} What is shown is as it was then; the page goes on by itself when it is back.`);
+  lost = seen.status && entry ? "" : seen.status ? `There is no ${address}${wasThere ? " now" : ""}` : `Context ${context} is ${seen.state === "no answer" ? "not answering" : seen.state}`;
+  setText(byId("lost"), lost && `${lost}${since}.${seen.why ? ` ${seen.why}.` : ""} ${next}`);
   byId("lost").hidden = !lost;
   setAttribute(document.body, "data-lost", lost ? "true" : null);
   gate();

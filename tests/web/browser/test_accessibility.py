@@ -19,6 +19,7 @@ PATHS = [
     "/", "/o/lab/supply", "/o/lab/hold", "/o/optics/laser", "/o/bench/source",
     "/plots?plot=lab.supply.current@60&value=lab.spare.voltage", "/scans",
     "/runs?context=bench", "/runs/RUN?context=bench", "/logs", "/dashboards", "/doctor", "/login",
+    "/o/lab/nothing", "/o/nothing/at_all", "/nothing",
 ]  # fmt: skip
 
 
@@ -66,6 +67,18 @@ def test_page_has_no_faults_that_axe_finds(page: Page, pages: Pages, busy_bench:
     assert faults(page) == []
     page.emulate_media(color_scheme="dark")
     assert faults(page, "color-contrast") == []
+
+
+@pytest.mark.parametrize("path", ["/", "/o/lab/supply", "/o/lab/hold", "/scans"])
+@pytest.mark.parametrize("mark", ["data-lost", "data-connection"])
+def test_old_values_can_be_read(page: Page, pages: Pages, busy_bench: Bench, path: str, mark: str) -> None:
+    log_in(page, pages, path)
+    page.wait_for_timeout(700)
+    page.evaluate(f"document.body.setAttribute('{mark}', 'lost')")
+    assert page.locator(".live").first.evaluate("each => getComputedStyle(each).fontStyle") == "italic"
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert faults(page, "color-contrast") == []
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -146,3 +159,36 @@ def test_nothing_moves_for_those_who_want_it_calm(page: Page, pages: Pages) -> N
     page.wait_for_timeout(2000)
     assert page.evaluate("window.qmiPlots[0].drawings") - before <= 5
     assert page.evaluate("document.getAnimations().length") == 0
+
+
+def test_phone_shows_the_names_of_all_pages(page: Page, pages: Pages) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    log_in(page, pages, "/")
+    entries = page.get_by_role("navigation").get_by_role("link").all()
+    assert len(entries) == 7
+    for entry in entries:
+        box = entry.bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 390
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("width", [390, 1280])
+def test_text_of_a_card_keeps_its_distance_from_the_edge(
+    page: Page, pages: Pages, busy_bench: Bench, path: str, width: int
+) -> None:
+    page.set_viewport_size({"width": width, "height": 844})
+    log_in(page, pages, path_of(path, busy_bench))
+    page.wait_for_timeout(700)
+    found = page.evaluate(
+        """() => [...document.querySelectorAll(".card p, .card td, .card th, .card label, .card summary")]
+        .filter((each) => each.checkVisibility() && each.textContent.trim() && !each.closest(".unseen, thead"))
+        .filter((each) => {
+            const range = document.createRange();
+            range.selectNodeContents(each);
+            const text = range.getBoundingClientRect(), card = each.closest(".card").getBoundingClientRect();
+            return text.width > 1 && text.left < card.left + 5;
+        }).map((each) => each.outerHTML.slice(0, 150))"""
+    )
+    assert found == []

@@ -202,3 +202,29 @@ def test_record_of_a_log_stands_there_once_though_its_stream_breaks(page: Page, 
     expect(page.locator("#records")).to_contain_text("made noise 2")
     for number in range(3):
         expect(page.locator("#records tr", has_text=f"made noise {number}")).to_have_count(1)
+
+
+def test_page_of_what_was_never_there_does_not_say_that_it_was(page: Page, pages: Pages) -> None:
+    log_in(page, pages, "/o/lab/nothing")
+    lost = page.locator("#lost")
+    expect(lost).to_have_text("There is no lab.nothing. The page shows it as soon as it is there.")
+    expect(page.locator("#lock")).to_be_hidden()
+    expect(page.locator("#problem")).to_contain_text("Context 'lab' has no object named 'nothing'. It has ")
+
+
+def test_page_that_does_not_exist_is_one_of_who_has_logged_in(page: Page, pages: Pages) -> None:
+    log_in(page, pages, "/nothing")
+    expect(page.locator("#content")).to_contain_text("There is no page /nothing")
+    expect(page.get_by_role("button", name="Log out")).to_be_visible()
+
+
+def test_duration_is_told_in_a_unit_in_which_it_is_not_0(page: Page, pages: Pages) -> None:
+    log_in(page, pages, "/")
+    told = {
+        0: "0 ms", 3.2e-8: "32 ns", 5.12e-7: "512 ns", 1e-6: "1 µs", 5.2e-4: "520 µs", 0.0337: "34 ms", 1.25: "1.3 s",
+        3900: "1 h 5 min",
+    }  # fmt: skip
+    shown = page.evaluate(
+        "async (all) => { const { duration } = await import('/static/dom.js'); return all.map(duration); }", list(told)
+    )
+    assert shown == list(told.values())
