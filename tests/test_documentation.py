@@ -152,3 +152,14 @@ def test_environment_variables_are_described() -> None:
     package = DOCS.parent / "qmi"
     used = {name for path in package.rglob("*.py") for name in re.findall(r'"(QMI_[A-Z]+)"', path.read_text("utf-8"))}
     assert {name for name in used if f"`{name}`" not in COMMANDS} == set()
+
+
+@pytest.mark.parametrize(("heading", "is_there"), [("What is the same", True), ("What is not here", False)])
+def test_page_for_those_who_come_from_qmi_names_modules_as_they_are(heading: str, is_there: bool) -> None:
+    page = (DOCS / "coming-from-qmi.md").read_text(encoding="utf-8")
+    section = page.partition(f"## {heading}\n")[2].partition("\n## ")[0].partition("**Parameters**")[0]
+    before = "qmi"
+    for name in re.findall(r"`((?:qmi)?\.\w+[\w.]*|qmi\.\w+)`", section):
+        full = f"{before}{name}" if name.startswith(".") else name
+        before = full.rpartition(".")[0] if full.count(".") > 1 else full
+        assert (importlib.util.find_spec(full) is not None) is is_there, full

@@ -91,6 +91,9 @@ ConfiguredObject.__module__ = "qmi.core.context"
 class Configured(Protocol):
     """What brings up the objects that the configuration lists."""
 
+    def unknown(self, name: str) -> QMI_UnknownNameException:
+        """The error for a name that no object of the context has."""
+
     def states(self) -> list[ConfiguredObject]:
         """How they are."""
 
@@ -226,7 +229,7 @@ class ContextObject(QMI_RpcObject):
         descriptor = self._owner.descriptor(name)
         if descriptor is not None:
             return descriptor
-        raise QMI_UnknownNameException(f"Context {self._owner.name!r} has no object named {name!r}")
+        raise self._owner.configured_objects.unknown(name)
 
     @direct_method
     def explain_busy(self, name: str) -> str:

@@ -125,12 +125,17 @@ def show_plot(order: PlotOrder, *, term: bool, running: bool) -> Plot:
     return start_plot(PlotOrder(**values))
 
 
+_ENDINGS = ("png", "pdf", "svg", "jpg", "jpeg", "eps", "ps", "tif", "tiff", "webp", "gif", "avif", "svgz", "pgf")
+"""The kinds of files that matplotlib makes of a figure; which is not asked for them, since its import takes long."""
+
+
 def check_place(file: str | Path | None) -> None:
     """See whether there is what windows, or files, need; nothing is imported for that.
 
     Raises:
         QMI_MissingLibraryException: If matplotlib is not installed.
         QMI_InvalidOperationException: If there is no window system.
+        QMI_InvalidValueException: If the file is of no known kind, or its folder does not exist.
     """
     if "matplotlib" not in sys.modules and find_spec("matplotlib") is None:
         raise QMI_MissingLibraryException(
@@ -141,6 +146,11 @@ def check_place(file: str | Path | None) -> None:
         parent = Path(file).absolute().parent
         if not parent.is_dir():
             raise QMI_InvalidValueException(f"file must be in a folder that exists, got {os.fspath(file)!r}")
+        ending = Path(file).name.rpartition(".")[2] if "." in Path(file).name else "png"
+        if ending.lower() not in _ENDINGS:
+            raise QMI_InvalidValueException(
+                f"file must end with one of {', '.join(f'.{known}' for known in _ENDINGS)}, got {os.fspath(file)!r}"
+            )
         return
     if _kernel():
         return

@@ -203,9 +203,12 @@ def load_certificate(file: Path) -> x509.Certificate:
     """
     try:
         return x509.load_pem_x509_certificate(file.read_bytes())
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise QMI_UsageException(f"There is no certificate in {file}: {error.strerror or error}") from error
+    except ValueError as error:
         raise QMI_UsageException(
-            f"There is no certificate in {file}: {getattr(error, 'strerror', '') or error}"
+            f"There is no certificate in {file}: it has no text from -----BEGIN CERTIFICATE----- to -----END "
+            "CERTIFICATE-----, or one that is damaged"
         ) from error
 
 
@@ -353,7 +356,8 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m qmi.tools.
             return 0
         elif options.command == "show":
             named = Path(options.certificate)
-            file = named if named.is_file() else options.directory / f"{_stem(options.certificate)}.pem"
+            is_file = named.is_file() or named.suffix  # else it is the name of a context, which has no dot
+            file = named if is_file else options.directory / f"{_stem(options.certificate)}.pem"
             sys.stdout.write(describe(load_certificate(file)) + "\n")
             return 0
         elif options.command == "renew":

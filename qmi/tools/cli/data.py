@@ -34,6 +34,7 @@ of another context.
 
 _STATES = ("running", "done", "failed", "interrupted")
 _SHOWN = 50
+_KNOWN = 1000
 _FORMATS = ("csv", "zarr", "matlab")
 
 
@@ -143,6 +144,8 @@ def _place(arguments: Namespace, *, reconnect: bool = False) -> Iterator[Place]:
     quiet_logging()
     context: str | None = getattr(arguments, "context", None)
     if context is None:
+        if arguments.folder and not Path(arguments.folder).is_dir():
+            raise CommandError(f"there is no folder {arguments.folder}")
         yield Place(None, arguments.folder or configured_folder(arguments.config))
         return
     if arguments.folder:
@@ -214,12 +217,27 @@ def _list(arguments: Namespace, place: Place, terminal: Terminal) -> int:
         terminal.note(f"there are more before these {_SHOWN}: -n 500 shows more of them")
         found = found[1:]
     if not found and not terminal.json:
-        terminal.note(
-            "no runs" + (f" of the computer of context {place.context}" if place.context else f" in {place.folder}")
-        )
+        terminal.note(_none_of(arguments, place))
         return EXIT_OK
     show_runs(found, terminal)
     return EXIT_OK
+
+
+def _none_of(arguments: Namespace, place: Place) -> str:
+    """Say that there are no runs, or that none of them is such a one."""
+    from qmi.data.archive import runs
+    from qmi.names import nearest
+
+    where = f" of the computer of context {place.context}" if place.context else f" in {place.folder}"
+    name = arguments.name or arguments.only
+    wanted = {"name": name, "--tag": arguments.tag, "--since": arguments.since, "--until": arguments.until,
+              "--state": arguments.state}  # fmt: skip
+    asked = [kind if kind in ("--since", "--until") else f"{kind} {value}" for kind, value in wanted.items() if value]
+    known = [info.name for info in runs(limit=_KNOWN, context=place.context, folder=place.folder)] if asked else []
+    if not known:
+        return f"no runs{where}"
+    near = nearest(name, dict.fromkeys(known)) if name and name not in known else None
+    return f"no run{where} goes with {', '.join(asked)}" + (f". Did you mean {near!r}?" if near else "")
 
 
 def show_runs(found: list[RunInfo], terminal: Terminal) -> None:

@@ -199,6 +199,8 @@ def _restore(arguments: Namespace, terminal: Terminal) -> int:
             )
         with user_errors(f"{address}.restore()"):
             changes = proxy.restore(kept, dry_run=arguments.dry_run, rpc_timeout=arguments.timeout)
+    if not changes and not terminal.json:
+        terminal.note(f"nothing to set: what can be set of {address} is as in {arguments.file}")
     _show_changes(changes, terminal)
     return EXIT_OK
 

@@ -103,8 +103,35 @@ def test_no_runs_are_no_error(cli: Cli, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("conditions", "said"),
+    [
+        (["colldown"], "goes with name colldown. Did you mean 'cooldown'?"),
+        (["--name", "xyzzy"], "goes with name xyzzy"),
+        (["--tag", "A99"], "goes with --tag A99"),
+        (["--until", "2000-01-01"], "goes with --until"),
+        (["cooldown", "--state", "failed"], "goes with name cooldown, --state failed"),
+    ],
+)
+def test_no_runs_of_a_kind_are_not_told_as_no_runs(cli: Cli, conditions: list[str], said: str) -> None:
+    done = cli("data", "ls", *conditions)
+    assert (done.code, done.out, done.err.count("\n")) == (0, "", 1)
+    assert done.err.startswith("qmi: no run in ")
+    assert done.err.endswith(f" {said}\n")
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
+        *(
+            (words, 1, "there is no folder /nothing/here")
+            for words in (
+                ["ls", "--folder", "/nothing/here"],
+                ["show", "cooldown", "--folder", "/nothing/here"],
+                ["recover", "--folder", "/nothing/here"],
+            )
+        ),
+        (["plot", "cooldown", "--file", "a.xyz"], 2, "file must end with one of "),
+        (["plot", "cooldown", "--file", "a."], 2, "got 'a.'"),
         (
             ["ls", "--since", "soon"],
             2,
@@ -126,7 +153,7 @@ def test_no_runs_are_no_error(cli: Cli, tmp_path: Path) -> None:
         (["plot", "cooldown", "--term", "-y", "W"], 2, "'W'"),
         (["plot", "cooldown", "--json"], 2, "there is no JSON of a plot"),
         (["recover", "x"], 2, "unrecognized arguments: x"),
-        (["lst"], 2, "did you mean 'ls'? There are ls, show, plot, export, follow, recover"),
+        (["lst"], 2, "did you mean 'ls'? There are ls, show, plot, export, "),
         ([], 2, "'qmi data' needs a command: ls, show, plot, "),
     ],
 )

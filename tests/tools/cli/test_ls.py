@@ -126,6 +126,7 @@ def test_object_is_described_without_being_called(lab: QMI_Context, cli: Cli) ->
     assert listed.out.startswith("lab.psu, instrument: tests.support.busy_lab.Supply\nA supply whose methods note")
     assert re.search(r"^set_voltage +\(volts: float = 1\.0\) -> None +Set the voltage\.$", listed.out, re.MULTILINE)
     assert re.search(r"^sig_voltage +float$", listed.out, re.MULTILINE)
+    assert cli("ls", "lab.pus").err == "qmi: Context 'lab' has no object named 'pus'. Did you mean 'psu'?\n"
     assert {"name": "set_voltage", "signature": "(volts: float = 1.0) -> None"}.items() <= next(
         method for method in found["methods"] if method["name"] == "set_voltage"
     ).items()
@@ -134,7 +135,7 @@ def test_object_is_described_without_being_called(lab: QMI_Context, cli: Cli) ->
 @pytest.mark.parametrize(
     ("line", "code", "said"),
     [
-        ("lab.nothing", 1, "Context 'lab' has no object named 'nothing'"),
+        ("lab.nothing", 1, "Context 'lab' has no object named 'nothing'. It has no objects yet"),
         ("lap.psu", 1, "context 'lap' of workgroup 'cli' was not found; running are lab. Did you mean 'lab'?"),
         ("lab.psu.x", 2, "a context is named lab, an object lab.psu; got 'lab.psu.x'"),
         ("a*", 2, "a context is named lab, an object lab.psu; got 'a*'"),

@@ -164,7 +164,9 @@ def test_snapshot_is_kept_compared_and_restored(cli: Cli, psu: Any, tmp_path: Pa
     assert psu.voltage == 5.0
     assert cli("restore", "lab.psu", file, "mode").out == "mode: CURRENT -> VOLTAGE\n"
     assert cli("restore", "lab.psu", file).out == "voltage: 5.0 V -> 1.5 V\n"
-    assert cli("restore", "lab.psu", file).out == ""
+    same = cli("restore", "lab.psu", file)
+    assert (same.out, same.err) == ("", f"qmi: nothing to set: what can be set of lab.psu is as in {file}\n")
+    assert cli("restore", "lab.psu", file, "--dry-run").err == same.err
     assert psu.voltage == 1.5
 
 
