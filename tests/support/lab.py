@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from qmi.config.schema import CfgContext, CfgDiscovery, CfgLimits, CfgQmi, CfgSecurity
 from qmi.core.context import QMI_Context
+from tests.support.ports import free_port
 
 LOOPBACK_BROADCAST = "127.255.255.255"
-DISCOVERY_PORT = 10_000 + os.getpid() % 10_000
+DISCOVERY_PORT = free_port(socket.SOCK_DGRAM)
 """Of each process that runs tests its own, and none that the system gives to others; see :mod:`tests.support.ports`."""
 
 
