@@ -145,16 +145,16 @@ def deaf(pair: Pair) -> Callable[[], None]:
     """Let the second link stop reading, until what is returned is called."""
     hears = trio.Event()
     receive = pair.b._receive
-    wait_readable = pair.b._wait_readable
+    stand_by = pair.b._stand_by
 
     async def wait() -> bool:
         await hears.wait()
-        return await wait_readable()
+        return await stand_by()
 
     def wake() -> None:
         pair.b._receive = receive  # type: ignore[method-assign]
         hears.set()
 
     pair.b._receive = lambda: (False, [])  # type: ignore[method-assign]
-    pair.b._wait_readable = wait  # type: ignore[method-assign]
+    pair.b._stand_by = wait  # type: ignore[method-assign]
     return wake

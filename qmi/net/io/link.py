@@ -16,7 +16,6 @@ of the link is told by the loop alone, perhaps while a thread still tells of wha
 from __future__ import annotations
 
 import logging
-import select
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -52,6 +51,8 @@ from qmi.runtime.wakeup import Loop
 _logger = logging.getLogger("qmi.core.messaging")
 
 _TURN = 0.002
+_PATIENT = 16
+"""So often in a row the loop looks again at once who reads."""
 _RUSH = 16
 _RUSH_TIME = 0.05
 """So many messages within so many seconds, and a thread reads them instead of the loop."""
@@ -99,7 +100,7 @@ class Link:
         self._connection = connection
         self.loop = loop
         self._unsent_timeout = unsent_timeout
-        self._readers = readers if hasattr(select, "poll") else None
+        self._readers = readers
         self._mutex = threading.Lock()
         self._out = Outbound(
             wire,
@@ -129,6 +130,7 @@ class Link:
         self._unlogged_fault = [FAULT]
         self._scope = trio.CancelScope()
         self._lend_again = 0.0
+        self._standing_by = trio.CancelScope()
         self._handoff = ReaderHandoff(self)
 
         abandon_in_child(self)
@@ -224,7 +226,7 @@ class Link:
 
     def _end(self) -> None:
         # Each step is taken whatever becomes of the others.
-        for step in (partial(self.close, "the context is stopping"), self._wire.close, self._finish):
+        for step in (partial(self.close, "the context is stopping"), self._handoff.retire, self._finish):
             try:
                 step()
             except Exception as error:  # as everywhere in a link
@@ -288,16 +290,71 @@ class Link:
                     await trio.lowlevel.checkpoint()
                     busy_since = time.monotonic()
                 continue
-            if self._connection.lost is not None or not await self._wait_readable():
+            is_rush = False
+            if reads == _RUSH:
+                is_rush = busy_since - rush_since < _RUSH_TIME
+                reads, rush_since = 0, busy_since
+            if self._connection.lost is not None or not await self._wait_turn(lend=is_rush):
                 return
             busy_since = time.monotonic()
             reads += 1
-            if reads == _RUSH:
-                if busy_since - rush_since < _RUSH_TIME:
-                    self._dispatch(await self._lend())
-                    await self._decode_large()
-                    self._check_fault()
-                reads, rush_since = 0, time.monotonic()
+
+    async def _wait_turn(self, *, lend: bool) -> bool:
+        # Leave the right to read to others, until something comes that none of them reads; False if the link has ended.
+        handoff = self._handoff
+        if (lend or handoff.is_wanted) and self._readers is not None and handoff.gate is None:
+            self._open_gate()
+        handoff.leave()
+        in_vain = 0
+        if not (lend and await self._lend()) and not await self._stand_by():
+            return False
+        while not handoff.take():
+            if self._connection.lost is not None:
+                return False
+            # Who reads for itself has opened the gate and is about to leave; or, in a program's handler of some signal,
+            # it does not for a while.
+            in_vain += 1
+            if in_vain > _PATIENT:
+                await trio.sleep(_TURN)
+            if not await self._stand_by():
+                return False
+        if handoff.rest:
+            rest, handoff.rest = handoff.rest, []
+            self._dispatch(rest)
+            del rest
+            await self._decode_large()
+        self._check_fault()
+        return True
+
+    def _open_gate(self) -> None:
+        if time.monotonic() < self._lend_again:
+            return
+        try:
+            self._handoff.open()
+        except OSError as error:  # no descriptor is left: the loop reads on
+            self._lacks("no descriptor", "no descriptor with which threads could read", error)
+
+    async def _stand_by(self) -> bool:
+        handoff = self._handoff
+        try:
+            if handoff.gate is None:
+                await trio.lowlevel.wait_readable(self._wire.sock)
+                return True
+            with trio.CancelScope() as self._standing_by:
+                # Set before call_loop() is called, and cleared before the right is taken: none is missed.
+                if not handoff.is_called:
+                    await trio.lowlevel.wait_readable(handoff.gate)
+            handoff.is_called = False
+        except (trio.ClosedResourceError, OSError):  # this side has ended the link
+            return False
+        return True
+
+    def call_loop(self) -> None:
+        """Have the loop look at what a thread has left to it. From any thread."""
+        self.loop.soon(self._called)
+
+    def _called(self) -> None:
+        self._standing_by.cancel()
 
     def _receive(self) -> tuple[bool, list[Event]]:
         # Read once; whether there may be more, and what it was.
@@ -340,29 +397,39 @@ class Link:
             self._put_off = False
             self.room.tell()
 
-    async def _lend(self) -> list[Event]:
-        # A thread that waits for this link alone answers sooner than a loop that waits for everything.
+    async def _lend(self) -> bool:
+        # A thread that waits for this link alone answers sooner than a loop that waits for everything. Whether one did.
         if self._readers is None or self._readers.available_tokens < 1 or self.is_wanted_by_loop:
-            return []
-        if time.monotonic() < self._lend_again:
-            return []
+            return False
+        if self._handoff.gate is None or time.monotonic() < self._lend_again:
+            return False
         try:
-            return await trio.to_thread.run_sync(self._serve_rush, limiter=self._readers)
+            await trio.to_thread.run_sync(self._serve_rush, limiter=self._readers)
         except (RuntimeError, OSError, MemoryError) as error:  # the system has no thread left: the loop reads on
-            self._lend_again = time.monotonic() + _LEND_AGAIN
-            self._failures.count("link: no thread")
-            self._failures.report(
-                "no thread", logging.WARNING, "There is no thread to read the link to %s with, the loop goes on: %s",
-                self.title, describe_error(error),
-            )  # fmt: skip
-            return []
+            self._lacks("no thread", "no thread to read", error)
+            return False
+        return True
 
-    def _serve_rush(self) -> list[Event]:
+    def _lacks(self, what: str, text: str, error: Exception) -> None:
+        self._lend_again = time.monotonic() + _LEND_AGAIN
+        self._failures.count(f"link: {what}")
+        self._failures.report(
+            what, logging.WARNING, "There is %s the link to %s with, the loop goes on: %s",
+            text, self.title, describe_error(error),
+        )  # fmt: skip
+
+    def _serve_rush(self) -> None:
         try:
-            return self._handoff.serve()
+            self._handoff.serve()
         except Exception as error:  # not to be taken for a thread that cannot be started
             self.fault("reading in a thread", error)
-            return []
+
+    def free(self) -> None:
+        """Give the socket back; see :class:`~qmi.net.io.reader_handoff.Source`."""
+        if self.loop.is_here():
+            self._wire.close()
+        elif not self.loop.soon(self._wire.close):
+            self._wire.sock.close()
 
     def descriptor(self) -> int:
         """The socket, for who waits for it; negative if it is closed."""
@@ -397,7 +464,7 @@ class Link:
         try:
             if self._out.held:
                 self._out.flush()
-            if reading and self._handoff.is_open:
+            if reading:
                 self._handoff.drive_io(done, timeout)
         except Exception as error:  # the caller has nothing to do with it; it learns that the link is lost
             self.fault("reading for a caller", error)
@@ -407,17 +474,9 @@ class Link:
         try:
             if self._out.held:
                 self._out.flush()
-            if self._handoff.is_open:
-                self._handoff.spin(busy)
+            self._handoff.spin(busy)
         except Exception as error:  # the object's thread has nothing to do with it
             self.fault("reading between two calls", error)
-
-    async def _wait_readable(self) -> bool:
-        try:
-            await trio.lowlevel.wait_readable(self._wire.sock)
-        except (trio.ClosedResourceError, OSError):  # this side has ended the link
-            return False
-        return True
 
     async def _watch_time(self) -> None:
         while self._connection.lost is None:

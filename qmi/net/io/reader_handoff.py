@@ -1,4 +1,4 @@
-"""Fast path, must equal the loop that reads (``Link._read``): a thread, or a waiting caller, reads a link in a rush.
+"""Fast path, must equal the loop that reads (``Link._read``): a thread, or a waiting caller, reads a link instead.
 
 What comes is handled in the same order and by the same functions, whoever reads; ``tests/net/io/test_link.py`` compares
 both (``test_messages_are_the_same_whoever_reads_them``).
@@ -8,10 +8,12 @@ blocking caller reads for itself while it waits for its answer, and the thread o
 looks for a moment whether the next request is there. Both look without sleeping for as long as a switch of threads
 would take.
 
-The *right* to read is a lock; nobody waits for it but the thread that was lent. Outside of a rush the loop has it; in a
-rush, whoever reads takes it while it reads. What only the loop may handle goes back to the loop, and nobody reads on
-before it has been handled: the order of what came is kept. The thread leaves the right to others only as long as they
-make use of it.
+The *right* to read is a lock, which whoever reads holds for as long as it does; nobody waits for it. When none of those
+reads, the loop does, or in a rush a thread that the loop has lent: it *stands by*. It sleeps at the *gate*, which those
+who read for themselves close meanwhile: what comes for them wakes nobody else (:mod:`qmi.net.io.read_gate`).
+
+What only the loop may handle goes back to the loop, and nobody reads on before it has been handled: the order of what
+came is kept.
 """
 
 from __future__ import annotations
@@ -23,15 +25,13 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from qmi.net.io import read_gate
+from qmi.net.io.read_gate import ReadGate
 from qmi.net.protocol.events import Event
 from qmi.runtime.processors import PROCESSORS
 
-_PATIENCE = 50
-"""How many milliseconds the thread waits for something to come before the loop reads again."""
-_YIELD_TIME = 0.001
-"""For how long, in seconds, the thread leaves the right to those who may want to read for themselves."""
-_MOST_UNTAKEN = 1024
-"""After how many messages the thread offers the right again if nobody took it the last times."""
+_PATIENCE = 0.05
+"""How many seconds the lent thread waits for something to come before the loop stands by again."""
 _POLL_MS = 250
 """How many milliseconds a caller sleeps before it looks whether the link is still there."""
 _SPIN = 100e-6
@@ -46,10 +46,6 @@ class Source(Protocol):
     @property
     def is_up(self) -> bool:
         """Whether there is anything to read from."""
-
-    @property
-    def open_requests(self) -> int:
-        """How many requests wait for an answer."""
 
     @property
     def is_amid(self) -> bool:
@@ -68,6 +64,12 @@ class Source(Protocol):
         Returns:
             Whether there may be more, and what only the loop may handle from there on.
         """
+
+    def call_loop(self) -> None:
+        """Have the loop take the right, whether anything comes or not. From any thread."""
+
+    def free(self) -> None:
+        """Nobody reads any more, nor ever will: give the socket back. From any thread."""
 
 
 class Poller(Protocol):
@@ -105,68 +107,100 @@ class _AdaptiveSpin:
 
 
 class ReaderHandoff:
-    """The right to read one link.
+    """The right to read one link. The loop has it at first, and keeps it until there is a gate.
 
     Args:
         source: The link.
 
     Attributes:
-        is_open: Whether there is a rush, so that it is worth trying to take the right.
+        gate: Where whoever stands by sleeps; None until somebody else than the loop is to read.
+        is_wanted: Whether a caller wants to.
+        rest: What only the loop may handle; until it has, nobody reads.
+        is_called: Whether the loop shall look again, whether anything comes or not.
     """
 
     def __init__(self, source: Source) -> None:
-        self.is_open: bool = False
+        self.gate: ReadGate | None = None
+        self.is_wanted: bool = False
+        self.rest: list[Event] = []
+        self.is_called: bool = False
         self._source = source
         self._right = threading.Lock()
-        self._right.acquire()  # the loop's
+        self._right.acquire()
+        self._is_loops = True  # known to the loop alone
         self._poller: Poller | None = None
         self._more = False
-        self._rest: list[Event] = []
-        self._offered = False
-        self._untaken = 1
-        self._until_offer = 0
-        self._wanted = threading.Event()
+        self._is_retired = False
         self._for_answers = _AdaptiveSpin()
         self._for_requests = _AdaptiveSpin()
         self._for_pieces = _AdaptiveSpin()
 
-    def serve(self) -> list[Event]:
-        """Read in a thread until nothing comes for a while.
+    # The loop
 
-        Returns:
-            What only the loop may handle; until it has, nobody reads.
+    def open(self) -> bool:
+        """Make the gate, so that others than the loop may read from now on; whether there is one.
+
+        Raises:
+            OSError: If the system has no descriptor left.
         """
-        if sys.platform != "win32":  # where there is no poll(), no link is lent to threads
+        if self.gate is None and sys.platform == "linux":
+            gate = read_gate.EpollGate(self._source.descriptor())
             poller = select.poll()
             poller.register(self._source.descriptor(), select.POLLIN)
             self._poller = poller
-        self.is_open = True
-        self._right.release()
-        try:
-            while self._source.is_up and not self._rest and not self._source.is_wanted_by_loop:
-                if self._offered:
-                    self._offer()
-                    continue
-                with self._right:
-                    if self._rest or not (self._more or self._wait(_PATIENCE)):
-                        break
-                    self._read()
-                    self._until_offer -= 1
-                    self._offered = self._until_offer <= 0
-        finally:
-            self._right.acquire()
-            self.is_open = False
-        rest, self._rest = self._rest, []  # what came must not live until the next rush
-        return rest
+            self.gate = gate
+        return self.gate is not None
 
-    def _offer(self) -> None:
-        # Whoever takes the right clears the offer and makes it anew when done.
-        self._offered = False
-        self._wanted.clear()
-        if self._wanted.wait(_YIELD_TIME) or self._offered:
-            return
-        self._untaken = min(2 * self._untaken, _MOST_UNTAKEN)
-        self._until_offer = self._untaken
+    def leave(self) -> None:
+        """The loop, which has the right, leaves it to others, if there can be others."""
+        if self.gate is not None:
+            self._is_loops = False
+            self._right.release()
+
+    def take(self) -> bool:
+        """Whether the loop has the right again; else somebody reads for itself, and may have had what came."""
+        if not self._is_loops:
+            self._is_loops = self._right.acquire(False)
+        return self._is_loops
+
+    def retire(self) -> None:
+        """The link has ended: nobody may read any more, and whoever still does is the last one."""
+        self._is_retired = True
+        if self.take():
+            self._free()
+
+    def _free(self) -> None:
+        # With the right, which nobody gets any more.
+        if self.gate is not None:
+            self.gate.close()
+        self._source.free()
+
+    # A thread that stands by in a rush
+
+    def serve(self) -> None:
+        """Stand by in a thread instead of the loop, which has left the right, until nothing comes for a while."""
+        gate = self.gate
+        assert gate is not None
+        while self._source.is_up and not self.rest and not self._source.is_wanted_by_loop:
+            if not gate.wait(_PATIENCE):
+                return
+            if not self._right.acquire(False):
+                continue  # who reads for itself is about to shut the gate, or has opened it and is about to leave
+            try:
+                self._read_on()
+            finally:
+                self._give_back()
+
+    def _read_on(self) -> None:
+        # What is there, and the rest of a large message that is under way.
+        comes = not self.rest
+        while comes:
+            self._read()
+            if self.rest or not self._source.is_up:
+                return
+            comes = self._more or (self._source.is_amid and self._piece_comes())
+
+    # Those who read for themselves
 
     def drive_io(self, done: Callable[[], bool], timeout: float | None) -> None:
         """Read on behalf of a caller, until its call is done or its time is over; not at all if somebody else reads.
@@ -175,20 +209,25 @@ class ReaderHandoff:
             done: Whether the call is done.
             timeout: For how long at most, in seconds.
         """
-        if not self._right.acquire(False):
+        gate = self.gate
+        if gate is None:
+            self.is_wanted = True
             return
-        now = time.monotonic()
-        end = None if timeout is None else now + timeout
+        if self._source.is_wanted_by_loop or not self._right.acquire(False):
+            return
         try:
-            self._spin(done, now, self._for_answers)
-            while self._source.is_up and not self._rest and not done():
+            now = time.monotonic()
+            end = None if timeout is None else now + timeout
+            gate.shut()
+            self._spin(done, now, self._for_answers.time(now), self._for_answers)
+            while not done() and self._source.is_up and not self.rest and not self._source.is_wanted_by_loop:
                 left = _POLL_MS if end is None else min(_POLL_MS, max(0, round((end - time.monotonic()) * 1000)))
                 if self._more or self._wait(left):
                     self._read()
                 elif end is not None and time.monotonic() >= end:
                     break
         finally:
-            self._give_back(used=not self._source.open_requests)
+            self._give_back()
 
     def spin(self, busy: Callable[[], bool]) -> None:
         """Look for a moment whether the next message is there; for a thread that has just answered one.
@@ -196,49 +235,65 @@ class ReaderHandoff:
         Args:
             busy: Whether the thread has something to do.
         """
+        gate = self.gate
+        if gate is None:  # there was no rush yet
+            return
         now = time.monotonic()
-        if not PROCESSORS.are_several(now) or not self._right.acquire(False):
+        duration = self._for_requests.time(now)
+        if not duration or self._source.is_wanted_by_loop or not self._right.acquire(False):
             return
         try:
-            self._spin(busy, now, self._for_requests)
+            gate.shut()
+            self._spin(busy, now, duration, self._for_requests)
         finally:
-            self._give_back(used=busy())
+            self._give_back()
 
-    def _spin(self, enough: Callable[[], bool], now: float, eagerness: _AdaptiveSpin) -> None:
-        duration = eagerness.time(now)
+    def _spin(self, enough: Callable[[], bool], now: float, duration: float, eagerness: _AdaptiveSpin) -> None:
         if not duration:
             return
         end = now + duration
-        while now < end and self._source.is_up and not self._rest and not enough():
+        while now < end and not enough() and self._source.is_up and not self.rest:
             if self._more or self._poll(0):
                 self._read()
             now = time.monotonic()
         eagerness.learn(came=enough())
 
-    def _give_back(self, *, used: bool) -> None:
-        used = used and not self._rest and not self._more
-        self._untaken = 1
-        self._until_offer = 0
-        self._offered = used  # who reads for itself once will want to do so again
+    def _give_back(self) -> None:
+        gate = self.gate
+        assert gate is not None
+        # Opened first: who takes the right from here on shuts it again. Whoever stands by may find the right still
+        # taken, and looks again.
+        gate.open()
+        is_for_loop = self._more or bool(self.rest) or not self._source.is_up
         self._right.release()
-        if not used:
-            self._wanted.set()
+        if self._is_retired:
+            # Set before retire() has looked for the right: so either it has found it, or this finds it set.
+            if self._right.acquire(False):
+                self._free()
+        elif is_for_loop:
+            # Nothing more may come, so that the gate would keep the loop asleep. Whoever takes the right meanwhile
+            # finds the rest, and calls the loop as well.
+            self.is_called = True
+            self._source.call_loop()
 
     def _wait(self, milliseconds: int) -> bool:
+        return (self._source.is_amid and self._piece_comes()) or self._poll(milliseconds)
+
+    def _piece_comes(self) -> bool:
         # Who sleeps in the midst of a large message has to be woken for each piece of it, for which the sender pays.
-        if self._source.is_amid and (duration := self._for_pieces.time(now := time.monotonic())):
-            end = now + duration
-            came = False
-            while not came and time.monotonic() < end:
-                came = self._poll(0)
-            self._for_pieces.learn(came=came)
-            if came:
-                return True
-        return self._poll(milliseconds)
+        duration = self._for_pieces.time(now := time.monotonic())
+        if not duration:
+            return False
+        end = now + duration
+        came = False
+        while not came and time.monotonic() < end:
+            came = self._poll(0)
+        self._for_pieces.learn(came=came)
+        return came
 
     def _poll(self, milliseconds: int) -> bool:
         assert self._poller is not None
         return bool(self._poller.poll(milliseconds))
 
     def _read(self) -> None:
-        self._more, self._rest = self._source.read_once()
+        self._more, self.rest = self._source.read_once()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import select
 import socket
 import threading
 import time
@@ -8,11 +10,14 @@ from functools import partial
 
 import pytest
 
-from qmi.net.io import reader_handoff as rush_module
+from qmi.net.io import read_gate
+from qmi.net.io import reader_handoff as handoff_module
+from qmi.net.io.read_gate import ReadGate
 from qmi.net.io.reader_handoff import ReaderHandoff
 from qmi.net.protocol.events import Event, PeerLost
 from qmi.net.protocol.link_ends import LossKind
 
+pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="the loop reads all links")
 LOST = PeerLost(LossKind.DISCONNECTED, "gone")
 
 
@@ -23,10 +28,12 @@ class Link:
         self.far, self.near = socket.socketpair()
         self.near.setblocking(False)
         self.is_up = True
-        self.open_requests = 0
         self.is_wanted_by_loop = False
         self.is_amid = False
+        self.holds_more = False
         self.read: list[tuple[str, str]] = []
+        self.calls = 0
+        self.freed = 0
         self.came = threading.Condition()
 
     def descriptor(self) -> int:
@@ -45,7 +52,13 @@ class Link:
         with self.came:
             self.read.append((letter, threading.current_thread().name))
             self.came.notify_all()
-        return True, []
+        return self.holds_more, []
+
+    def call_loop(self) -> None:
+        self.calls += 1
+
+    def free(self) -> None:
+        self.freed += 1
 
     def letters(self) -> str:
         return "".join(letter for letter, _ in self.read)
@@ -71,7 +84,7 @@ class Processors:
 def processors(monkeypatch: pytest.MonkeyPatch) -> Processors:
     """Several processors, however many this machine lends to the tests."""
     found = Processors()
-    monkeypatch.setattr(rush_module, "PROCESSORS", found)
+    monkeypatch.setattr(handoff_module, "PROCESSORS", found)
     return found
 
 
@@ -83,81 +96,88 @@ def link() -> Iterator[Link]:
     made.near.close()
 
 
+@pytest.fixture
+def handoff(link: Link) -> Iterator[ReaderHandoff]:
+    """The loop has left the right to read."""
+    made = ReaderHandoff(link)
+    assert made.open()
+    made.leave()
+    yield made
+    assert made.gate is not None
+    made.gate.close()
+
+
 class Lent:
     """A thread that was lent to a link."""
 
-    def __init__(self, rush: ReaderHandoff) -> None:
-        self.rest: list[Event] | None = None
-        self._rush = rush
-        self._thread = threading.Thread(target=self._serve, name="lent")
+    def __init__(self, handoff: ReaderHandoff) -> None:
+        self._handoff = handoff
+        self._thread = threading.Thread(target=handoff.serve, name="lent")
         self._thread.start()
 
-    def _serve(self) -> None:
-        self.rest = self._rush.serve()
-
     def end(self) -> list[Event]:
+        """It has ended; what it left to the loop."""
         self._thread.join(10)
-        assert self.rest is not None
-        return self.rest
+        assert not self._thread.is_alive()
+        assert self._handoff.take(), "nobody reads"
+        self._handoff.leave()
+        return self._handoff.rest
 
 
 def never() -> bool:
     return False
 
 
-def call_until_the_caller_reads(link: Link, rush: ReaderHandoff) -> int:
-    deadline = time.monotonic() + 10
-    number = 0
-    while not any(reader != "lent" for _, reader in link.read):
-        assert time.monotonic() < deadline
-        number += 1
-        link.far.send(b"a")
-        rush.drive_io(partial(link.has, number), 1.0)
-        link.wait_for("a" * number)
-    return number
+def readable(gate: ReadGate) -> bool:
+    """Whether whoever stands by would be woken."""
+    return bool(select.select([gate], [], [], 0)[0])
 
 
-def test_outside_of_a_rush_nobody_but_the_loop_reads(link: Link) -> None:
-    rush = ReaderHandoff(link)
+def test_reading_is_the_loops_alone_until_there_is_a_gate(link: Link) -> None:
+    handoff = ReaderHandoff(link)
     link.far.send(b"a")
-    rush.drive_io(never, None)
-    rush.spin(never)
+    handoff.leave()
+    handoff.drive_io(never, None)
+    handoff.spin(never)
     assert link.read == []
+    assert handoff.is_wanted
+    assert handoff.take()
 
 
-def test_the_thread_reads_until_nothing_comes(link: Link) -> None:
+def test_lent_thread_reads_until_nothing_comes(link: Link, handoff: ReaderHandoff) -> None:
     link.far.send(b"abc")
-    lent = Lent(ReaderHandoff(link))
+    lent = Lent(handoff)
     link.wait_for("abc")
     assert lent.end() == []
     assert {reader for _, reader in link.read} == {"lent"}
 
 
-def test_reader_thread_looks_before_it_sleeps_in_the_midst_of_a_message(
-    link: Link, monkeypatch: pytest.MonkeyPatch
+def test_lent_thread_looks_before_it_sleeps_in_the_midst_of_a_message(
+    link: Link, handoff: ReaderHandoff, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rush_module, "_SPIN", 10.0)
+    monkeypatch.setattr(handoff_module, "_SPIN", 10.0)
+    handoff._for_pieces = handoff_module._AdaptiveSpin()
+    waits = 0
+    wait = read_gate.EpollGate.wait
+
+    def note(self: read_gate.EpollGate, seconds: float) -> bool:
+        nonlocal waits
+        waits += 1
+        return wait(self, seconds)
+
+    monkeypatch.setattr(read_gate.EpollGate, "wait", note)
     link.is_amid = True
-    slept: list[int] = []
-    poll = ReaderHandoff._poll
-
-    def note(self: ReaderHandoff, milliseconds: int) -> bool:
-        slept.append(milliseconds)
-        return poll(self, milliseconds)
-
-    monkeypatch.setattr(ReaderHandoff, "_poll", note)
-    lent = Lent(ReaderHandoff(link))
-    for letters in ("a", "ab"):
+    lent = Lent(handoff)
+    for letters in ("a", "ab", "abc"):
         link.far.send(letters[-1:].encode())
         link.wait_for(letters)
-    assert set(slept) == {0}
-    link.is_wanted_by_loop = True
-    link.far.send(b"c")
-    assert lent.end() == []
+    assert waits == 1
+    link.far.send(b"!")
+    assert lent.end() == [LOST]
 
 
-def test_the_thread_leaves_reading_to_a_loop_whose_tasks_wait(link: Link) -> None:
-    lent = Lent(ReaderHandoff(link))
+def test_lent_thread_leaves_reading_to_a_loop_whose_tasks_wait(link: Link, handoff: ReaderHandoff) -> None:
+    lent = Lent(handoff)
     link.far.send(b"a")
     link.wait_for("a")
     link.is_wanted_by_loop = True
@@ -166,63 +186,131 @@ def test_the_thread_leaves_reading_to_a_loop_whose_tasks_wait(link: Link) -> Non
     assert link.letters() in ("a", "ab")
 
 
-def test_reader_thread_ends_at_what_is_for_the_loop_and_keeps_its_place(link: Link) -> None:
+def test_caller_leaves_reading_to_a_loop_whose_tasks_wait(link: Link, handoff: ReaderHandoff) -> None:
+    link.far.send(b"a")
+    link.is_wanted_by_loop = True
+    handoff.drive_io(never, None)
+    assert link.read == []
+    link.is_wanted_by_loop = False
+
+    def a_task_waits() -> bool:
+        link.is_wanted_by_loop = bool(link.read)
+        return False
+
+    handoff.drive_io(a_task_waits, None)
+    assert link.letters() == "a"
+
+
+def test_what_is_for_the_loop_is_kept_in_its_place(link: Link, handoff: ReaderHandoff) -> None:
     link.far.send(b"a!b")
-    lent = Lent(rush := ReaderHandoff(link))
+    lent = Lent(handoff)
     assert lent.end() == [LOST]
     assert link.letters() == "a"
-    rush.drive_io(never, 0.0)  # the loop has the right again
+    handoff.drive_io(never, None)
+    assert link.letters() == "a", "nobody reads on before the loop has handled it"
+    assert handoff.is_called
+    assert link.calls == 2, "whoever finds it calls the loop"
+
+
+def test_caller_reads_for_itself_and_wakes_nobody_else(link: Link, handoff: ReaderHandoff) -> None:
+    assert handoff.gate is not None
+    woken = []
+
+    def answered() -> bool:
+        assert handoff.gate is not None
+        woken.append(readable(handoff.gate))
+        return link.has(1)
+
+    link.far.send(b"a")
+    handoff.drive_io(answered, 10.0)
     assert link.letters() == "a"
-    assert rush._rest == [], "nor is it kept"
-
-
-def test_a_caller_reads_for_itself_and_the_thread_goes_on_afterwards(link: Link) -> None:
-    rush = ReaderHandoff(link)
-    lent = Lent(rush)
-    number = call_until_the_caller_reads(link, rush)
-    link.far.send(b"z")
-    link.wait_for("a" * number + "z")
-    assert link.read[-1] == ("z", "lent")
-    assert lent.end() == []
-
-
-def test_a_caller_has_its_time_and_no_more(link: Link) -> None:
-    rush = ReaderHandoff(link)
-    lent = Lent(rush)
-    link.far.send(b"a")
-    link.wait_for("a")
-    began = time.monotonic()
-    rush.drive_io(never, 0.05)
-    assert time.monotonic() - began < 5
-    assert lent.end() == []
-
-
-def test_a_caller_who_reads_what_is_for_the_loop_leaves_it_to_the_loop(link: Link) -> None:
-    rush = ReaderHandoff(link)
-    lent = Lent(rush)
-    number = call_until_the_caller_reads(link, rush)
-    link.far.send(b"!b")
-    rush.drive_io(never, 1.0)
-    assert lent.end() == [LOST]
-    assert link.letters() == "a" * number
-
-
-def test_a_thread_that_answered_looks_only_for_a_moment(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rush_module, "_SPIN", 0.001)
-    rush = ReaderHandoff(link)
-    lent = Lent(rush)
-    link.far.send(b"a")
-    link.wait_for("a")
-    for _ in range(20):
-        rush.spin(never)
+    assert not any(woken)
+    assert not readable(handoff.gate)
     link.far.send(b"b")
-    link.wait_for("ab")
+    assert readable(handoff.gate), "the gate is open again"
+    assert handoff.take()
+    assert (link.calls, handoff.is_called) == (0, False)
+
+
+def test_caller_reads_one_at_a_time(link: Link, handoff: ReaderHandoff) -> None:
+    def another() -> bool:
+        handoff.drive_io(never, None)
+        handoff.spin(never)
+        assert not handoff.take(), "nor the loop"
+        return link.has(1)
+
+    link.far.send(b"a")
+    handoff.drive_io(another, 10.0)
+    assert link.letters() == "a"
+
+
+def test_what_a_caller_may_have_left_is_for_the_loop_at_once(link: Link, handoff: ReaderHandoff) -> None:
+    link.holds_more = True  # as with TLS, where the socket does not tell of it
+    link.far.send(b"a")
+    handoff.drive_io(partial(link.has, 1), 10.0)
+    assert (link.calls, handoff.is_called) == (1, True)
+
+
+def test_caller_has_its_time_and_no_more(link: Link, handoff: ReaderHandoff) -> None:
+    began = time.monotonic()
+    handoff.drive_io(never, 0.05)
+    assert 0.05 <= time.monotonic() - began < 5
+    assert handoff.take()
+
+
+def test_caller_that_is_interrupted_gives_the_right_back(
+    link: Link, handoff: ReaderHandoff, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self: ReaderHandoff, milliseconds: int) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ReaderHandoff, "_poll", interrupted)
+    for read in (partial(handoff.drive_io, never, None), partial(handoff.spin, never)):
+        with pytest.raises(KeyboardInterrupt):
+            read()
+        assert handoff.take()
+        handoff.leave()
+    assert handoff.gate is not None
+    link.far.send(b"a")
+    assert readable(handoff.gate)
+
+
+def test_thread_that_answered_looks_only_for_a_moment(
+    link: Link, handoff: ReaderHandoff, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handoff_module, "_SPIN", 0.001)
+    for _ in range(20):
+        handoff.spin(never)
+    link.far.send(b"b")
+    lent = Lent(handoff)
+    link.wait_for("b")
     assert lent.end() == []
+
+
+def test_socket_is_given_back_by_whoever_reads_last(link: Link, handoff: ReaderHandoff) -> None:
+    def ended() -> bool:
+        handoff.retire()
+        assert not link.freed
+        return True
+
+    handoff.drive_io(ended, None)
+    assert link.freed == 1
+    handoff.drive_io(never, None)
+    assert not handoff.take()
+    assert link.freed == 1
+
+
+@pytest.mark.parametrize("has_right", [True, False])
+def test_socket_is_given_back_at_once_where_nobody_reads(link: Link, handoff: ReaderHandoff, has_right: bool) -> None:
+    if has_right:
+        assert handoff.take()
+    handoff.retire()
+    assert link.freed == 1
 
 
 def test_reader_thread_does_not_spin_for_what_never_comes_so_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rush_module, "_SPIN", 0.016)
-    eagerness = rush_module._AdaptiveSpin()
+    monkeypatch.setattr(handoff_module, "_SPIN", 0.016)
+    eagerness = handoff_module._AdaptiveSpin()
     times = []
     while (time := eagerness.time(0.0)) > 0:
         times.append(time)
@@ -231,24 +319,42 @@ def test_reader_thread_does_not_spin_for_what_never_comes_so_soon(monkeypatch: p
     skipped = 1
     while not (time := eagerness.time(0.0)):
         skipped += 1
-    assert (time, skipped) == (0.016, rush_module._TRY_AGAIN - 1)
+    assert (time, skipped) == (0.016, handoff_module._TRY_AGAIN - 1)
     eagerness.learn(came=False)
     assert eagerness.time(0.0) == 0.0
     eagerness.learn(came=True)
     assert eagerness.time(0.0) == 0.016
 
 
-def test_a_lone_processor_has_better_to_do_than_look(link: Link, processors: Processors) -> None:
+def test_a_lone_processor_has_better_to_do_than_look(
+    link: Link, handoff: ReaderHandoff, processors: Processors, monkeypatch: pytest.MonkeyPatch
+) -> None:
     processors.several = False
-    assert rush_module._AdaptiveSpin().time(0.0) == 0.0
-    rush = ReaderHandoff(link)
-    rush._right.release()
-    rush.spin(never)
-    assert rush._right.acquire(False)
+    assert handoff_module._AdaptiveSpin().time(0.0) == 0.0
+    monkeypatch.setattr(ReaderHandoff, "_poll", lambda *_: pytest.fail("it looks"))
+    handoff.spin(never)
 
 
-def test_the_end_of_the_connection_ends_the_reading(link: Link) -> None:
-    lent = Lent(ReaderHandoff(link))
+def test_the_end_of_the_connection_ends_the_reading(link: Link, handoff: ReaderHandoff) -> None:
+    lent = Lent(handoff)
     link.far.close()
     assert lent.end() == [LOST]
     assert not link.is_up
+    assert link.calls == 1
+
+
+def test_gate_of_a_forked_child_does_nothing_to_its_parents(link: Link) -> None:
+    gate = read_gate.EpollGate(link.descriptor())
+    child = os.fork()
+    if not child:
+        os._exit(0 if gate._epoll.closed else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    link.far.send(b"a")
+    assert gate.wait(10)
+    gate.shut()
+    assert not gate.wait(0)
+    gate.shut()
+    gate.open()
+    gate.open()
+    assert gate.wait(0)
+    gate.close()
