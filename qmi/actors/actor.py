@@ -451,7 +451,7 @@ class Actor:
         if following is not None:
             self.dispatch(following)
         elif call.is_sent and self.worker is not None:
-            call.spin(self.worker.is_wanted)
+            call.idle(self.worker)
 
     async def _run_in_loop(self, call: PendingCall, started: Coroutine[object, object, object] | None = None) -> None:
         """Run a call in the event loop, or what a plain method has left to be awaited there."""

@@ -43,6 +43,7 @@ from qmi.errors import (
 from qmi.messages import SERVICE_NAMES, Args, Kwargs, Origin, Token, call_text
 from qmi.names import Address
 from qmi.runtime.call_context import EXECUTION, Execution
+from qmi.runtime.doorbell import Idler
 from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
 from qmi.runtime.wakeup import (
     AsyncioWaker,
@@ -567,8 +568,8 @@ class PendingCall(Turn):
             self.args = self.args[:1] if self.name in SERVICE_NAMES else ()
             self.kwargs = NO_ARGUMENTS
 
-    def spin(self, busy: Callable[[], bool]) -> None:
-        """Called by the thread that answered it and has nothing left to do; ``busy`` is whether that has changed."""
+    def idle(self, thread: Idler) -> None:
+        """Called by the thread that answered it and has nothing left to do."""
 
     def explain(self, patience: float = 0.0) -> str:
         """What the object is doing."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import trio
 
 from qmi.actors.user_code import line_in_thread
+from qmi.runtime.doorbell import Doorbell
 from qmi.runtime.forks import abandon_in_child, end_child
 
 Job = Callable[[], object]
@@ -25,16 +26,16 @@ class Worker:
         lost: Called if the thread cannot start, with the reason, or is left behind, with None.
 
     Attributes:
-        give: Has a job done after those that were given before.
+        bell: Wakes the thread where it waits for the next request by itself.
     """
 
-    __slots__ = ("__weakref__", "_inherited", "_jobs", "_lost", "_thread", "give", "name")
+    __slots__ = ("__weakref__", "_inherited", "_jobs", "_lost", "_thread", "bell", "name")
 
     def __init__(self, name: str, lost: Callable[[Exception | None], object]) -> None:
         self.name: str = name
         self._lost = lost
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self.give: Callable[[Job], None] = self._jobs.put
+        self.bell: Doorbell = Doorbell()
         self._thread: threading.Thread | None = None
         self._inherited = False
         abandon_in_child(self)
@@ -43,6 +44,12 @@ class Worker:
         """This is a forked child: if this thread forked, it ends when its job does, and else is not here."""
         self._inherited = True
 
+    def give(self, job: Job) -> None:
+        """Have a job done after those that were given before."""
+        self._jobs.put(job)
+        if self.bell.is_listening:
+            self.bell.ring()
+
     def is_wanted(self) -> bool:
         """Whether there is a job to do, or the thread shall end."""
         return not self._jobs.empty()
@@ -50,6 +57,7 @@ class Worker:
     def finish(self) -> None:
         """Let the thread end when its jobs are done."""
         self._jobs.put(None)
+        self.bell.ring()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hold a thread until :meth:`finish`; if cancelled, the thread is left behind with the job that it does.

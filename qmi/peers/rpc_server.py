@@ -14,6 +14,7 @@ from qmi.errors import QMI_CancelledCallException, QMI_Exception, QMI_RuntimeExc
 from qmi.messages import Acquire, Call, Origin, Release, Request, Signal
 from qmi.net.io.link import Link
 from qmi.runtime.call_context import EXECUTION
+from qmi.runtime.doorbell import Idler
 
 _logger = logging.getLogger("qmi.core.messaging")
 
@@ -81,9 +82,9 @@ class ServedCall(Served, PendingCall):
         """Whether the answer would find too much waiting on the link: then the call is not begun yet."""
         return self._serving.link.is_full()
 
-    def spin(self, busy: Callable[[], bool]) -> None:
-        """Look whether the next request is there."""
-        self._serving.link.spin(busy)
+    def idle(self, thread: Idler) -> None:
+        """Wait there for the next request."""
+        self._serving.link.idle(thread)
 
 
 class ServedAcquire(Served, AcquireTurn):

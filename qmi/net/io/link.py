@@ -44,6 +44,7 @@ from qmi.net.protocol.events import Connected, Event, LargeFrameReceived, PeerLo
 from qmi.net.protocol.handshake import Hello
 from qmi.net.protocol.link_ends import FAULT, LossKind
 from qmi.net.protocol.requests import describe, not_delivered
+from qmi.runtime.doorbell import Idler
 from qmi.runtime.forks import abandon_in_child
 from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
 from qmi.runtime.wakeup import Loop
@@ -469,12 +470,12 @@ class Link:
         except Exception as error:  # the caller has nothing to do with it; it learns that the link is lost
             self.fault("reading for a caller", error)
 
-    def spin(self, busy: Callable[[], bool]) -> None:
-        """Look for the next message, for a moment; for a thread that has just answered one."""
+    def idle(self, thread: Idler) -> None:
+        """Wait for the next message, for a while at most; for a thread that has just answered one."""
         try:
             if self._out.held:
                 self._out.flush()
-            self._handoff.spin(busy)
+            self._handoff.idle(thread)
         except Exception as error:  # the object's thread has nothing to do with it
             self.fault("reading between two calls", error)
 

@@ -13,6 +13,13 @@ from typing import Protocol
 from qmi.runtime.forks import abandon_in_child
 
 
+class Poller(Protocol):
+    """What ``select.poll()`` makes."""
+
+    def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]:
+        """Wait until a descriptor is ready, so many milliseconds at most."""
+
+
 class ReadGate(Protocol):
     """Readable when the socket is, except while it is shut.
 
@@ -31,6 +38,9 @@ class ReadGate(Protocol):
 
     def open(self) -> None:
         """What comes is for whoever stands by."""
+
+    def poller(self, *others: int) -> Poller:
+        """Return what waits for the socket itself, for whoever has the right to read, and for other descriptors."""
 
     def close(self) -> None:
         """Nobody sleeps there any more."""
@@ -80,6 +90,13 @@ if sys.platform == "linux":
             if not self._is_open:
                 self._is_open = True
                 self._epoll.modify(self._descriptor, select.EPOLLIN)
+
+        def poller(self, *others: int) -> Poller:
+            """Return what waits for the socket itself, and for others; it keeps nothing open."""
+            poller = select.poll()
+            for descriptor in (self._descriptor, *others):
+                poller.register(descriptor, select.POLLIN)
+            return poller
 
         def close(self) -> None:
             """Give the descriptor back."""

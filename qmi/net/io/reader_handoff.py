@@ -5,8 +5,7 @@ both (``test_messages_are_the_same_whoever_reads_them``).
 
 Each message that comes by way of another thread costs a switch of threads, which is most of the time of a call. So a
 blocking caller reads for itself while it waits for its answer, and the thread of an object that has just answered
-looks for a moment whether the next request is there. Both look without sleeping for as long as a switch of threads
-would take.
+waits there for the next request. Both look without sleeping for as long as a switch of threads would take.
 
 The *right* to read is a lock, which whoever reads holds for as long as it does; nobody waits for it. When none of those
 reads, the loop does, or in a rush a thread that the loop has lent: it *stands by*. It sleeps at the *gate*, which those
@@ -18,7 +17,6 @@ came is kept.
 
 from __future__ import annotations
 
-import select
 import sys
 import threading
 import time
@@ -26,12 +24,13 @@ from collections.abc import Callable
 from typing import Protocol
 
 from qmi.net.io import read_gate
-from qmi.net.io.read_gate import ReadGate
+from qmi.net.io.read_gate import Poller, ReadGate
 from qmi.net.protocol.events import Event
+from qmi.runtime.doorbell import Doorbell, Idler
 from qmi.runtime.processors import PROCESSORS
 
 _PATIENCE = 0.05
-"""How many seconds the lent thread waits for something to come before the loop stands by again."""
+"""How many seconds a thread waits for something to come before the loop stands by again."""
 _POLL_MS = 250
 """How many milliseconds a caller sleeps before it looks whether the link is still there."""
 _SPIN = 100e-6
@@ -72,38 +71,33 @@ class Source(Protocol):
         """Nobody reads any more, nor ever will: give the socket back. From any thread."""
 
 
-class Poller(Protocol):
-    """What ``select.poll()`` makes."""
-
-    def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]:
-        """Wait until a descriptor is ready, so many milliseconds at most."""
-
-
-class _AdaptiveSpin:
-    """For how long it is worth looking before sleeping: not at all when nothing ever comes so soon.
+class _Habit:
+    """How much to wait here for what may come elsewhere: less each time that it did, and then hardly ever.
 
     That is so when the object takes its time, and on a busy machine, where whoever looks keeps the other side from
     running. Now and then it is tried all the same.
     """
 
-    __slots__ = ("_skipped", "_time")
+    __slots__ = ("_share", "_skipped")
 
     def __init__(self) -> None:
-        self._time = _SPIN
+        self._share = 1.0
         self._skipped = 0
 
-    def time(self, now: float) -> float:
-        """For how long to look, in seconds, by the time of the monotonic clock; not at all on a lone processor."""
-        if not PROCESSORS.are_several(now):
-            return 0.0
-        if not self._time:
+    def share(self) -> float:
+        """From 0 (not at all) to 1."""
+        if not self._share:
             self._skipped = (self._skipped + 1) % _TRY_AGAIN
-            return 0.0 if self._skipped else _SPIN
-        return self._time
+            return 0.0 if self._skipped else 1.0
+        return self._share
+
+    def spin(self, now: float) -> float:
+        """For how long to look, in seconds, by the time of the monotonic clock; not at all on a lone processor."""
+        return _SPIN * self.share() if PROCESSORS.are_several(now) else 0.0
 
     def learn(self, *, came: bool) -> None:
-        """Whether something came while somebody looked."""
-        self._time = _SPIN if came else self._time / 2 if self._time > _SPIN / 8 else 0.0
+        """Whether something came."""
+        self._share = 1.0 if came else self._share / 2 if self._share > 1 / 8 else 0.0
 
 
 class ReaderHandoff:
@@ -129,11 +123,13 @@ class ReaderHandoff:
         self._right.acquire()
         self._is_loops = True  # known to the loop alone
         self._poller: Poller | None = None
+        self._poller_of: tuple[Doorbell, Poller] | None = None  # for whom
         self._more = False
         self._is_retired = False
-        self._for_answers = _AdaptiveSpin()
-        self._for_requests = _AdaptiveSpin()
-        self._for_pieces = _AdaptiveSpin()
+        self._for_answers = _Habit()
+        self._for_requests = _Habit()
+        self._for_pieces = _Habit()
+        self._idling = _Habit()
 
     # The loop
 
@@ -145,9 +141,7 @@ class ReaderHandoff:
         """
         if self.gate is None and sys.platform == "linux":
             gate = read_gate.EpollGate(self._source.descriptor())
-            poller = select.poll()
-            poller.register(self._source.descriptor(), select.POLLIN)
-            self._poller = poller
+            self._poller = gate.poller()
             self.gate = gate
         return self.gate is not None
 
@@ -219,7 +213,7 @@ class ReaderHandoff:
             now = time.monotonic()
             end = None if timeout is None else now + timeout
             gate.shut()
-            self._spin(done, now, self._for_answers.time(now), self._for_answers)
+            self._spin(done, now, self._for_answers.spin(now), self._for_answers)
             while not done() and self._source.is_up and not self.rest and not self._source.is_wanted_by_loop:
                 left = _POLL_MS if end is None else min(_POLL_MS, max(0, round((end - time.monotonic()) * 1000)))
                 if self._more or self._wait(left):
@@ -229,26 +223,55 @@ class ReaderHandoff:
         finally:
             self._give_back()
 
-    def spin(self, busy: Callable[[], bool]) -> None:
-        """Look for a moment whether the next message is there; for a thread that has just answered one.
+    def idle(self, thread: Idler) -> None:
+        """Wait for the next message in a thread that has just answered one: look for it first, and then sleep.
 
         Args:
-            busy: Whether the thread has something to do.
+            thread: The calling thread.
         """
         gate = self.gate
         if gate is None:  # there was no rush yet
             return
         now = time.monotonic()
-        duration = self._for_requests.time(now)
-        if not duration or self._source.is_wanted_by_loop or not self._right.acquire(False):
+        duration = self._for_requests.spin(now)
+        sleeps = self._idling.share() > 0
+        if not (duration or sleeps) or self._source.is_wanted_by_loop or not self._right.acquire(False):
             return
         try:
             gate.shut()
-            self._spin(busy, now, duration, self._for_requests)
+            self._spin(thread.is_wanted, now, duration, self._for_requests)
+            if sleeps and not thread.is_wanted():
+                self._sleep_idle(thread)
         finally:
             self._give_back()
 
-    def _spin(self, enough: Callable[[], bool], now: float, duration: float, eagerness: _AdaptiveSpin) -> None:
+    def _sleep_idle(self, thread: Idler) -> None:
+        # Until there is something to do, by what this reads or by what somebody else gives to the thread, or nothing
+        # comes for a while.
+        bell = thread.bell
+        came = False
+        try:
+            poller = self._poller_with(bell)
+        except OSError:  # no descriptor is left
+            self._idling.learn(came=False)
+            return
+        while not came and self._source.is_up and not self.rest and not self._source.is_wanted_by_loop:
+            bell.is_listening = True
+            comes = self._more or (not thread.is_wanted() and bool(poller.poll(_PATIENCE * 1000)))
+            bell.is_listening = False
+            if bell.answer() or not comes:
+                break
+            self._read()
+            came = thread.is_wanted()
+        self._idling.learn(came=came)
+
+    def _poller_with(self, bell: Doorbell) -> Poller:
+        assert self.gate is not None
+        if self._poller_of is None or self._poller_of[0] is not bell:
+            self._poller_of = bell, self.gate.poller(bell.fileno())
+        return self._poller_of[1]
+
+    def _spin(self, enough: Callable[[], bool], now: float, duration: float, habit: _Habit) -> None:
         if not duration:
             return
         end = now + duration
@@ -256,7 +279,7 @@ class ReaderHandoff:
             if self._more or self._poll(0):
                 self._read()
             now = time.monotonic()
-        eagerness.learn(came=enough())
+        habit.learn(came=enough())
 
     def _give_back(self) -> None:
         gate = self.gate
@@ -281,7 +304,7 @@ class ReaderHandoff:
 
     def _piece_comes(self) -> bool:
         # Who sleeps in the midst of a large message has to be woken for each piece of it, for which the sender pays.
-        duration = self._for_pieces.time(now := time.monotonic())
+        duration = self._for_pieces.spin(now := time.monotonic())
         if not duration:
             return False
         end = now + duration

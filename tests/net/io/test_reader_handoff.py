@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -7,6 +8,8 @@ import threading
 import time
 from collections.abc import Iterator
 from functools import partial
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -16,6 +19,7 @@ from qmi.net.io.read_gate import ReadGate
 from qmi.net.io.reader_handoff import ReaderHandoff
 from qmi.net.protocol.events import Event, PeerLost
 from qmi.net.protocol.link_ends import LossKind
+from qmi.runtime.doorbell import Doorbell
 
 pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="the loop reads all links")
 LOST = PeerLost(LossKind.DISCONNECTED, "gone")
@@ -138,7 +142,7 @@ def test_reading_is_the_loops_alone_until_there_is_a_gate(link: Link) -> None:
     link.far.send(b"a")
     handoff.leave()
     handoff.drive_io(never, None)
-    handoff.spin(never)
+    handoff.idle(Thread())
     assert link.read == []
     assert handoff.is_wanted
     assert handoff.take()
@@ -156,7 +160,7 @@ def test_lent_thread_looks_before_it_sleeps_in_the_midst_of_a_message(
     link: Link, handoff: ReaderHandoff, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handoff_module, "_SPIN", 10.0)
-    handoff._for_pieces = handoff_module._AdaptiveSpin()
+    handoff._for_pieces = handoff_module._Habit()
     waits = 0
     wait = read_gate.EpollGate.wait
 
@@ -235,7 +239,7 @@ def test_caller_reads_for_itself_and_wakes_nobody_else(link: Link, handoff: Read
 def test_caller_reads_one_at_a_time(link: Link, handoff: ReaderHandoff) -> None:
     def another() -> bool:
         handoff.drive_io(never, None)
-        handoff.spin(never)
+        handoff.idle(Thread())
         assert not handoff.take(), "nor the loop"
         return link.has(1)
 
@@ -265,7 +269,7 @@ def test_caller_that_is_interrupted_gives_the_right_back(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(ReaderHandoff, "_poll", interrupted)
-    for read in (partial(handoff.drive_io, never, None), partial(handoff.spin, never)):
+    for read in (partial(handoff.drive_io, never, None), partial(handoff.idle, Thread())):
         with pytest.raises(KeyboardInterrupt):
             read()
         assert handoff.take()
@@ -275,16 +279,104 @@ def test_caller_that_is_interrupted_gives_the_right_back(
     assert readable(handoff.gate)
 
 
-def test_thread_that_answered_looks_only_for_a_moment(
+class Thread:
+    """The calling thread, which has answered a request; it has something to do once it was given it, or read a letter.
+
+    Args:
+        link: What it reads; None: what it reads is for others.
+    """
+
+    def __init__(self, link: Link | None = None) -> None:
+        self.bell = Doorbell()
+        self.given = False
+        self._link = link
+        self._before = 0 if link is None else len(link.read)
+
+    def is_wanted(self) -> bool:
+        return self.given or (self._link is not None and len(self._link.read) > self._before)
+
+    def give(self) -> None:
+        self.given = True
+        self.bell.ring()
+
+
+class Deaf(Thread):
+    """It gets something to do just before it sleeps."""
+
+    def is_wanted(self) -> bool:
+        if self.bell.is_listening:
+            self.give()
+        return False
+
+
+def test_thread_that_answered_waits_for_the_next_request(link: Link, handoff: ReaderHandoff) -> None:
+    for number in range(3):
+        link.far.send(b"a")
+        handoff.idle(Thread(link))
+        assert link.letters() == "a" * (number + 1)
+    assert handoff.take()
+
+
+def test_thread_that_answered_reads_what_is_for_others_too(link: Link, handoff: ReaderHandoff) -> None:
+    link.far.send(b"ab")
+    handoff.idle(Thread())
+    assert link.letters() == "ab"
+
+
+def test_thread_that_waits_for_requests_is_woken_by_what_others_give_it(
     link: Link, handoff: ReaderHandoff, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handoff_module, "_SPIN", 0.001)
-    for _ in range(20):
-        handoff.spin(never)
-    link.far.send(b"b")
-    lent = Lent(handoff)
-    link.wait_for("b")
-    assert lent.end() == []
+    monkeypatch.setattr(handoff_module, "_PATIENCE", 60.0)
+    thread = Thread()
+    giver = threading.Thread(target=thread.give)
+    handoff._for_requests.learn(came=False)
+
+    def gives(poller: Any, milliseconds: float) -> Any:
+        giver.start()
+        return poller.poll(milliseconds)
+
+    poller = handoff._poller_with(thread.bell)
+    handoff._poller_of = thread.bell, SimpleNamespace(poll=partial(gives, poller))
+    handoff.idle(thread)
+    giver.join()
+    assert not thread.bell.is_listening
+    assert handoff.take()
+
+
+def test_what_is_given_to_a_thread_before_it_sleeps_is_not_missed(
+    handoff: ReaderHandoff, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handoff_module, "_PATIENCE", 60.0)
+    handoff.idle(Deaf())
+    assert handoff.take()
+
+
+def test_thread_no_longer_waits_here_where_requests_come_elsewhere(
+    handoff: ReaderHandoff, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[Thread] = []
+
+    def sleep(thread: Thread) -> None:
+        slept.append(thread)
+        handoff._idling.learn(came=False)
+
+    monkeypatch.setattr(handoff, "_sleep_idle", sleep)
+    for _ in range(16):
+        handoff.idle(Thread())
+    assert len(slept) == 4
+
+
+def test_thread_does_not_wait_here_without_a_descriptor(
+    handoff: ReaderHandoff, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(self: Doorbell) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Doorbell, "fileno", none_left)
+    for _ in range(8):
+        handoff.idle(Thread())
+    assert handoff._idling.share() == 0.0
+    assert handoff.take()
 
 
 def test_socket_is_given_back_by_whoever_reads_last(link: Link, handoff: ReaderHandoff) -> None:
@@ -308,31 +400,33 @@ def test_socket_is_given_back_at_once_where_nobody_reads(link: Link, handoff: Re
     assert link.freed == 1
 
 
-def test_reader_thread_does_not_spin_for_what_never_comes_so_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_waits_for_what_never_comes_so_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handoff_module, "_SPIN", 0.016)
-    eagerness = handoff_module._AdaptiveSpin()
+    habit = handoff_module._Habit()
     times = []
-    while (time := eagerness.time(0.0)) > 0:
+    while (time := habit.spin(0.0)) > 0:
         times.append(time)
-        eagerness.learn(came=False)
+        habit.learn(came=False)
     assert times == [0.016, 0.008, 0.004, 0.002]
     skipped = 1
-    while not (time := eagerness.time(0.0)):
+    while not (time := habit.spin(0.0)):
         skipped += 1
     assert (time, skipped) == (0.016, handoff_module._TRY_AGAIN - 1)
-    eagerness.learn(came=False)
-    assert eagerness.time(0.0) == 0.0
-    eagerness.learn(came=True)
-    assert eagerness.time(0.0) == 0.016
+    habit.learn(came=False)
+    assert habit.share() == 0.0
+    habit.learn(came=True)
+    assert habit.share() == 1.0
 
 
 def test_a_lone_processor_has_better_to_do_than_look(
     link: Link, handoff: ReaderHandoff, processors: Processors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     processors.several = False
-    assert handoff_module._AdaptiveSpin().time(0.0) == 0.0
+    assert handoff_module._Habit().spin(0.0) == 0.0
     monkeypatch.setattr(ReaderHandoff, "_poll", lambda *_: pytest.fail("it looks"))
-    handoff.spin(never)
+    link.far.send(b"a")
+    handoff.idle(Thread(link))
+    assert link.letters() == "a", "it sleeps instead"
 
 
 def test_the_end_of_the_connection_ends_the_reading(link: Link, handoff: ReaderHandoff) -> None:
