@@ -1,10 +1,10 @@
 """One link: a :class:`~qmi.net.protocol.connection.Connection` driven over one connection.
 
 Whoever sends writes to the socket itself (:mod:`qmi.net.io.transport`). One task in the loop reads, another one watches
-the time, a third one writes what was left. While there is a rush, a thread reads instead of the loop
-(:mod:`qmi.net.io.reader_handoff`): it waits for this link alone, and so answers sooner. The link knows nothing of
-actors: what comes in goes to its :class:`~qmi.net.io.receivers.Owner`, and answers go to the
-:class:`~qmi.net.io.receivers.Sink` of their request.
+the time, a third one writes what was left. While there is a rush, a thread reads instead of the loop: it waits for this
+link alone, and so answers sooner. Whoever waits in a thread for what comes next reads for itself
+(:mod:`qmi.net.io.reader_handoff`). The link knows nothing of actors: what comes in goes to its
+:class:`~qmi.net.io.receivers.Owner`, and answers go to the :class:`~qmi.net.io.receivers.Sink` of their request.
 
 The *mutex* guards the connection and what waits to be written. Any thread takes it, for as long as a packet is made or
 handled and the socket takes bytes without waiting; under it nobody is called but the wire, and no user's code runs.
@@ -34,7 +34,7 @@ from qmi.net.io.failures import Failures
 from qmi.net.io.fan_out import Frame, Publication
 from qmi.net.io.large_messages import LargeMessages
 from qmi.net.io.link_quota import machine_of
-from qmi.net.io.reader_handoff import ReaderHandoff
+from qmi.net.io.reader_handoff import PATIENT, PAUSE, ReaderHandoff
 from qmi.net.io.receivers import Owner, Sink, is_for_the_loop
 from qmi.net.io.transport import Outbound, Wire
 from qmi.net.limits import Buffer
@@ -52,8 +52,6 @@ from qmi.runtime.wakeup import Loop
 _logger = logging.getLogger("qmi.core.messaging")
 
 _TURN = 0.002
-_PATIENT = 16
-"""So often in a row the loop looks again at once who reads."""
 _RUSH = 16
 _RUSH_TIME = 0.05
 """So many messages within so many seconds, and a thread reads them instead of the loop."""
@@ -75,7 +73,7 @@ class Link:
         where: Address of the other side, for people.
         max_unsent: How many bytes may wait to be written before senders have to wait, and signals are dropped.
         unsent_timeout: How long the other side may take nothing of what waits, in seconds.
-        readers: How many links may be read by threads of their own when there is a rush; None: not this one.
+        readers: How many links may be read by threads of their own when there is a rush; None: the loop alone reads.
         failures: Counts and tells what nobody foresaw.
         decoders: How many threads may decode large messages beside the loop; None: one for this link.
     """
@@ -312,11 +310,9 @@ class Link:
         while not handoff.take():
             if self._connection.lost is not None:
                 return False
-            # Who reads for itself has opened the gate and is about to leave; or, in a program's handler of some signal,
-            # it does not for a while.
             in_vain += 1
-            if in_vain > _PATIENT:
-                await trio.sleep(_TURN)
+            if in_vain > PATIENT:
+                await trio.sleep(PAUSE)
             if not await self._stand_by():
                 return False
         if handoff.rest:
@@ -452,7 +448,7 @@ class Link:
             events = self._decoded(self._large.decode(frame))
 
     def drive_io(self, done: Callable[[], bool], timeout: float | None, *, reading: bool) -> None:
-        """Help a caller that waits for an answer: write what was held back, and read if there is a rush.
+        """Help a caller that waits for an answer: write what was held back, and read.
 
         Args:
             done: Whether the answer is there.

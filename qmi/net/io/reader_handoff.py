@@ -35,6 +35,11 @@ _POLL_MS = 250
 """How many milliseconds a caller sleeps before it looks whether the link is still there."""
 _SPIN = 100e-6
 """For how long, in seconds, somebody looks for the next message before sleeping; a lone processor has better to do."""
+PATIENT = 16
+PAUSE = 0.002
+"""Whoever stands by and is woken may find the right taken: who reads for itself is about to shut the gate, or about to
+leave. So it looks again at once, so often; but the one that reads may also stand in a program's handler of some signal,
+for longer, so that it pauses then, for so many seconds."""
 _TRY_AGAIN = 32
 """After so many times of sleeping at once somebody looks again."""
 
@@ -175,11 +180,16 @@ class ReaderHandoff:
         """Stand by in a thread instead of the loop, which has left the right, until nothing comes for a while."""
         gate = self.gate
         assert gate is not None
-        while self._source.is_up and not self.rest and not self._source.is_wanted_by_loop:
+        in_vain = 0
+        while self._may_read():
             if not gate.wait(_PATIENCE):
                 return
             if not self._right.acquire(False):
-                continue  # who reads for itself is about to shut the gate, or has opened it and is about to leave
+                in_vain += 1
+                if in_vain > PATIENT:
+                    time.sleep(PAUSE)
+                continue
+            in_vain = 0
             try:
                 self._read_on()
             finally:
@@ -196,6 +206,10 @@ class ReaderHandoff:
 
     # Those who read for themselves
 
+    def _may_read(self) -> bool:
+        # Also of no effect in a forked child, where the link is down and the gate is gone.
+        return self._source.is_up and not self.rest and not self._source.is_wanted_by_loop
+
     def drive_io(self, done: Callable[[], bool], timeout: float | None) -> None:
         """Read on behalf of a caller, until its call is done or its time is over; not at all if somebody else reads.
 
@@ -207,14 +221,14 @@ class ReaderHandoff:
         if gate is None:
             self.is_wanted = True
             return
-        if self._source.is_wanted_by_loop or not self._right.acquire(False):
+        if not self._may_read() or not self._right.acquire(False):
             return
         try:
             now = time.monotonic()
             end = None if timeout is None else now + timeout
             gate.shut()
             self._spin(done, now, self._for_answers.spin(now), self._for_answers)
-            while not done() and self._source.is_up and not self.rest and not self._source.is_wanted_by_loop:
+            while not done() and self._may_read():
                 left = _POLL_MS if end is None else min(_POLL_MS, max(0, round((end - time.monotonic()) * 1000)))
                 if self._more or self._wait(left):
                     self._read()
@@ -235,7 +249,7 @@ class ReaderHandoff:
         now = time.monotonic()
         duration = self._for_requests.spin(now)
         sleeps = self._idling.share() > 0
-        if not (duration or sleeps) or self._source.is_wanted_by_loop or not self._right.acquire(False):
+        if not (duration or sleeps) or not self._may_read() or not self._right.acquire(False):
             return
         try:
             gate.shut()
@@ -255,7 +269,7 @@ class ReaderHandoff:
         except OSError:  # no descriptor is left
             self._idling.learn(came=False)
             return
-        while not came and self._source.is_up and not self.rest and not self._source.is_wanted_by_loop:
+        while not came and self._may_read():
             bell.is_listening = True
             comes = self._more or (not thread.is_wanted() and bool(poller.poll(_PATIENCE * 1000)))
             bell.is_listening = False
