@@ -289,24 +289,25 @@ class Link:
                     await trio.lowlevel.checkpoint()
                     busy_since = time.monotonic()
                 continue
-            is_rush = False
-            if reads == _RUSH:
-                is_rush = busy_since - rush_since < _RUSH_TIME
-                reads, rush_since = 0, busy_since
-            if self._connection.lost is not None or not await self._wait_turn(lend=is_rush):
+            if self._connection.lost is not None or not await self._wait_turn():
                 return
             busy_since = time.monotonic()
             reads += 1
+            if reads == _RUSH:
+                if busy_since - rush_since < _RUSH_TIME and not await self._lend():
+                    return
+                reads, rush_since = 0, time.monotonic()
 
-    async def _wait_turn(self, *, lend: bool) -> bool:
+    async def _wait_turn(self) -> bool:
         # Leave the right to read to others, until something comes that none of them reads; False if the link has ended.
-        handoff = self._handoff
-        if (lend or handoff.is_wanted) and self._readers is not None and handoff.gate is None:
+        if self._handoff.is_wanted:
             self._open_gate()
-        handoff.leave()
+        self._handoff.leave()
+        return await self._stand_by() and await self._take_turn()
+
+    async def _take_turn(self) -> bool:
+        handoff = self._handoff
         in_vain = 0
-        if not (lend and await self._lend()) and not await self._stand_by():
-            return False
         while not handoff.take():
             if self._connection.lost is not None:
                 return False
@@ -323,13 +324,13 @@ class Link:
         self._check_fault()
         return True
 
-    def _open_gate(self) -> None:
-        if time.monotonic() < self._lend_again:
-            return
-        try:
-            self._handoff.open()
-        except OSError as error:  # no descriptor is left: the loop reads on
-            self._lacks("no descriptor", "no descriptor with which threads could read", error)
+    def _open_gate(self) -> bool:
+        if self._handoff.gate is None and self._readers is not None and time.monotonic() >= self._lend_again:
+            try:
+                self._handoff.open()
+            except OSError as error:  # no descriptor is left: the loop reads on
+                self._lacks("no descriptor", "no descriptor with which threads could read", error)
+        return self._handoff.gate is not None
 
     async def _stand_by(self) -> bool:
         handoff = self._handoff
@@ -395,17 +396,18 @@ class Link:
             self.room.tell()
 
     async def _lend(self) -> bool:
-        # A thread that waits for this link alone answers sooner than a loop that waits for everything. Whether one did.
+        # A thread that waits for this link alone answers sooner than a loop that waits for everything. False if the
+        # link has ended.
         if self._readers is None or self._readers.available_tokens < 1 or self.is_wanted_by_loop:
-            return False
-        if self._handoff.gate is None or time.monotonic() < self._lend_again:
-            return False
+            return True
+        if time.monotonic() < self._lend_again or not self._open_gate():
+            return True
+        self._handoff.leave()
         try:
             await trio.to_thread.run_sync(self._serve_rush, limiter=self._readers)
         except (RuntimeError, OSError, MemoryError) as error:  # the system has no thread left: the loop reads on
             self._lacks("no thread", "no thread to read", error)
-            return False
-        return True
+        return await self._take_turn()
 
     def _lacks(self, what: str, text: str, error: Exception) -> None:
         self._lend_again = time.monotonic() + _LEND_AGAIN
