@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 from sybil import Document
 
-from tests.support.pages import matches, parse
+from tests.support.pages import Page, matches, parse
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -163,3 +163,26 @@ def test_page_for_those_who_come_from_qmi_names_modules_as_they_are(heading: str
         full = f"{before}{name}" if name.startswith(".") else name
         before = full.rpartition(".")[0] if full.count(".") > 1 else full
         assert (importlib.util.find_spec(full) is not None) is is_there, full
+
+
+SLOW_TO_END = """
+import pathlib, time
+try:
+    print("ready", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    time.sleep(0.3)
+    pathlib.Path("ended").touch()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_ctrl_c_of_a_page_waits_for_the_end_of_the_program() -> None:
+    page = Page(DOCS / "index.md")
+    try:
+        page.save(SLOW_TO_END, "slow.py")
+        page.commands("$ python3 slow.py\nready\n", 2)
+        page.commands("^C\n", 2)
+        assert (page.home / "ended").exists()
+    finally:
+        page.close()

@@ -195,6 +195,8 @@ class Page:
                 continue
             for line in shown.splitlines():
                 self._said += self._terminals[terminal].expect(_line(line) + (r"\s" if line.endswith("...") else ""))
+            if command == "^C" and not isinstance(self._terminals[terminal], Prompt):
+                self._terminals[terminal].wait()  # what comes next on the page is typed when it has ended
 
     def _prompt(self, terminal: int) -> Prompt:
         prompt = self._terminals.get(terminal)

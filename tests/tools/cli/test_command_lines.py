@@ -48,7 +48,7 @@ def test_help_of_a_command_is_that_of_the_command(capsys: Captured) -> None:
         ("serve", "the following arguments are required: context; see 'qmi serve --help'"),
         ("certs cert", "the following arguments are required: context; see 'qmi certs cert --help'"),
         ("drivers add", "the following arguments are required: requirement; see 'qmi drivers add --help'"),
-        ("driver", "the following arguments are required: {new,check,simulate,docs,stub}; see 'qmi driver --help'"),
+        ("driver", "'qmi driver' needs a command: new, check, simulate, docs, stub; see 'qmi driver --help'"),
         ("ls --workgroup a/b", "--workgroup takes a name of 1 to 63 letters, digits, '-', '_', '(' or ')', got 'a/b'"),
         ("ls --as \x1b[2J", "--as takes the name of a context, got '\\x1b[2J'"),
     ],
