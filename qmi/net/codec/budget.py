@@ -58,21 +58,27 @@ class FewItems(NamedTuple):
 
     Attributes:
         objects: What :func:`weigh` returns.
+        containers: How many lists and dicts there are.
         tags: How many tags there are.
         forms: The form of each packed list, and what stands for each long text.
-        tables: Where the payload of each table begins.
+        tables: Where the payload of each table begins, or of rows of scalars.
     """
 
     objects: int
+    containers: int
     tags: int
     forms: str
     tables: Sequence[int]
 
 
-def weigh_few(body: bytes | bytearray) -> FewItems | None:
+def weigh_few(body: bytes | bytearray, most: int = FEW_ITEMS) -> FewItems | None:
     """Look at a body that is well-formed and has few items, long integers not among them.
 
     A large one is nearly all text and packed lists, which take longer to look through than to decode.
+
+    Args:
+        body: CBOR.
+        most: How many items are few.
 
     Returns:
         What is in it; None for any other body.
@@ -81,7 +87,7 @@ def weigh_few(body: bytes | bytearray) -> FewItems | None:
     containers = 0
     tags: list[tuple[int, int]] = []
     try:
-        for _ in range(FEW_ITEMS):
+        for _ in range(most):
             head = body[place]
             major, argument, place = head >> 5, head & 0x1F, place + 1
             if argument > 23:
@@ -96,7 +102,7 @@ def weigh_few(body: bytes | bytearray) -> FewItems | None:
             elif major == 6:
                 left += 1
                 tags.append((argument, place))
-            if not left or left > FEW_ITEMS:
+            if not left or left > most:
                 break
     except (KeyError, IndexError):  # no head, or it ends too early
         return None
@@ -110,17 +116,22 @@ def _few_items(body: bytes | bytearray, containers: int, tags: list[tuple[int, i
             return None
         objects += WEIGHTS.get(tag, TAGGED)
         if tag == Own.PACKED:
-            forms += chr(body[place + 2]) if body.startswith(_FORM, place) else _OTHER_FORM
+            form = chr(body[place + 2]) if body.startswith(_FORM, place) else _OTHER_FORM
+            forms += form
+            if form in _WITH_ROWS:
+                tables.append(place)
         elif tag == Own.TEXT:
             forms += TEXT_FORM
         elif tag == Own.COLUMNS:
             tables.append(place)
-    return FewItems(objects, len(tags), forms, tables)
+    return FewItems(objects, containers, len(tags), forms, tables)
 
 
 _FORM = b"\x83\x61"
 """How the payload of a packed list begins, before the letter of its form."""
 _OTHER_FORM = " "
+_WITH_ROWS = "R "
+"""The form of rows of scalars, and what may be that, written in another way."""
 TEXT_FORM = "T"
 """Stands for a long text, which is none of them."""
 _HEAVIEST = max(WEIGHTS.values())

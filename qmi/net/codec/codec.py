@@ -23,9 +23,10 @@ from qmi.net.codec.columns import FEW_BYTES, MOST_PER_BYTE, may_have_tables
 from qmi.net.codec.decode import Decoder
 from qmi.net.codec.encode import Encoder, find_refusal
 from qmi.net.codec.packed import PACK_FROM, has_long_integer
+from qmi.net.codec.records import DICT_FROM
 from qmi.net.codec.rows import SCALARS, Memory, Persistent, Refusal, Restore, typed
 from qmi.net.codec.tags import MAX_INTEGER_BITS
-from qmi.net.limits import Limits, ProtocolError
+from qmi.net.limits import SEGMENT_THRESHOLD, Limits, ProtocolError
 from qmi.runtime.random_bytes import random_bytes
 
 # cbor2 ignores what follows the first item. An item that nobody can foresee, put behind the body, shows trailing bytes.
@@ -83,7 +84,7 @@ def copy_of_scalars(value: Any) -> object:
         return value
     if kind is list and len(value) < PACK_FROM and SCALARS.issuperset(map(type, value)):
         return list(value)
-    if kind is dict and len(value) < PACK_FROM and _TEXT.issuperset(map(type, value)):
+    if kind is dict and len(value) < DICT_FROM and _TEXT.issuperset(map(type, value)):
         return dict(value) if SCALARS.issuperset(map(type, value.values())) else OTHER
     return OTHER
 
@@ -133,7 +134,7 @@ class Codec:
             QMI_ValueNotSendableException: If it cannot be sent; the message says where the reason sits.
         """
         # As the encoder would do it; and what is small can break no limit.
-        plain = copy_of_scalars(value)
+        plain = OTHER if type(value) is str and len(value) >= SEGMENT_THRESHOLD else copy_of_scalars(value)
         if plain is not OTHER and (payload := encode_scalars(plain)) is not None and len(payload) <= self._quick:
             return Encoded(payload, [])
         encoder = self._encoder()

@@ -1,4 +1,4 @@
-"""Rows of a table: tuples, lists or dicts of one shape, written by columns.
+"""Rows of a table: tuples, lists or dicts of one shape, written by columns; see :mod:`.records` for those of scalars.
 
 A row that is written by itself costs a tag, and a call on either side, which take longer than its items. The payload
 is ``[kind, count, shape, column, ...]``::
@@ -23,7 +23,8 @@ from typing import Any, Final, NamedTuple
 
 from cbor2 import CBORTag
 
-from qmi.net.codec.budget import CONTAINER, NotWellFormed, read_head
+from qmi.net.codec.budget import NotWellFormed, read_head
+from qmi.net.codec.records import LETTERS, pack_records, weight_of_rows
 from qmi.net.codec.rows import Decoding, Encoding, Malformed, Row, sized, texts, typed
 from qmi.net.codec.tags import Own
 
@@ -37,30 +38,26 @@ MOST_PER_BYTE: Final = 96
 FEW_BYTES: Final = 256
 """The rows of a smaller frame need not be counted: it has room for few tables, or for few rows."""
 _COLUMNS = Own.COLUMNS.to_bytes(2)
+_PACKED = Own.PACKED.to_bytes(2)
 _WIDEST = 512
 """Rows of more items are packed each by itself."""
+_FLAT_FROM = 1024
+"""So many items of one type in rows of one length are packed as one list, whose type is told more quickly."""
 _PART = 1 << 14
 """So many rows are made at a time, which takes a few milliseconds."""
-_LETTERS: dict[type, str] = {tuple: "t", list: "l", dict: "d"}
 _LETTERS_OF_KINDS = b"tld"
 _LETTER_OF_DICTS = ord("d")
+_LETTER_OF_RECORDS = ord("R")
 _NUMBER, _TEXT, _ARRAY = 0, 3, 4
 """Major types of CBOR."""
 _MANY_TABLES = 64
+_MANY_LISTS = 1024
 """More are not looked at one by one."""
 _PER_ROW = 104
 _PER_DICT = 160
 _PER_KEY = 64
 _SLOT = 8
 """Bytes of memory: of a tuple or list, of a dict, of each of its keys, of each place in a tuple or list."""
-_DICT = 12
-_KEY = 4
-"""What a dict counts, and each key in it."""
-
-
-def weight_of_rows(count: int, keys: int) -> int:
-    """Return what so many rows count, in the units of :mod:`.budget`: dicts of so many keys, or tuples or lists."""
-    return count * (_DICT + _KEY * keys if keys else CONTAINER)
 
 
 def pack_rows(encoding: Encoding, values: Sequence[Any], depth: int) -> CBORTag | None:
@@ -68,18 +65,26 @@ def pack_rows(encoding: Encoding, values: Sequence[Any], depth: int) -> CBORTag 
     kind, count = type(values[0]), len(values)
     if countOf(map(type, values), kind) != count:
         return None
+    total = sum(map(len, values))
+    encoding.enter_rows(count, total, depth)
+    alike = kind is not dict and total >= _FLAT_FROM and _is_of_one_type(values[0], values[-1])
+    if not alike and (records := pack_records(encoding, values, kind, total)) is not None:
+        return records
     if kind is dict:
         return _pack_dicts(encoding, values, depth)
     # Whatever another thread does to a list meanwhile: its items stay in their row.
     rows: Sequence[tuple[Any, ...]] = values if kind is tuple else list(map(tuple, values))
     width = len(rows[0])
     if not width or countOf(map(len, rows), width) != count:
-        return _pack_ragged(encoding, rows, _LETTERS[kind], depth)
+        return _pack_ragged(encoding, rows, LETTERS[kind], depth)
     if width > _WIDEST:
         return None
-    encoding.enter_rows(count, count * width, depth)
     encoding.spend(weight_of_rows(count, 0))
-    return _table(encoding, _LETTERS[kind], rows, width, width, depth)
+    return _table(encoding, LETTERS[kind], rows, width, width, depth)
+
+
+def _is_of_one_type(first: Sequence[object], last: Sequence[object]) -> bool:
+    return len(first) == len(last) and len(set(map(type, chain(first, last)))) == 1
 
 
 def _table(
@@ -100,7 +105,6 @@ def _pack_ragged(encoding: Encoding, rows: Sequence[tuple[Any, ...]], letter: st
     total = sum(lengths)
     if total > _WIDEST * len(rows):
         return None
-    encoding.enter_rows(len(rows), total, depth)
     encoding.spend(weight_of_rows(len(rows), 0))
     flat = list(chain.from_iterable(rows))
     shape = [total, encoding.items(lengths, depth)]
@@ -114,7 +118,6 @@ def _pack_dicts(encoding: Encoding, values: Sequence[dict[Any, Any]], depth: int
         return None
     if countOf(map(len, values), width) != count:
         return None
-    encoding.enter_rows(count, count * width, depth)
     rows = list(map(dict.copy, values))  # as above
     keys = list(chain.from_iterable(rows))
     # No row has a key twice: if the keys come round regularly, each row has just these.
@@ -149,15 +152,17 @@ def may_have_tables(body: bytes | bytearray) -> bool:
 
 def tables_ahead(body: bytes | bytearray) -> TablesAhead:
     """Add up what the heads of tables in a body announce: at least what becomes of them, for no table has more rows."""
-    if not may_have_tables(body):
+    if body.find(_COLUMNS[:1]) < 0:
         return _NONE
-    if body.count(_COLUMNS) > _MANY_TABLES:
+    if body.count(_COLUMNS) > _MANY_TABLES or body.count(_PACKED) > _MANY_LISTS:
         return _MANY
-    rows = memory = place = 0
-    while (place := body.find(_COLUMNS, place) + 2) > 1:
-        ahead = table_ahead(body, place)
-        rows += ahead.rows
-        memory += ahead.memory
+    rows = memory = 0
+    for tag in (_COLUMNS, _PACKED):
+        place = 0
+        while (place := body.find(tag, place) + 2) > 1:
+            ahead = table_ahead(body, place)
+            rows += ahead.rows
+            memory += ahead.memory
     return TablesAhead(rows, memory)
 
 
@@ -173,6 +178,8 @@ def _read_head_of_table(body: bytes | bytearray, place: int) -> TablesAhead:
     major, _, place = read_head(body, place)
     kind, size, place = read_head(body, place)
     letter = body[place]
+    if letter == _LETTER_OF_RECORDS and (major, kind, size) == (_ARRAY, _TEXT, 1):
+        return _read_head_of_records(body, place + 1)
     if (major, kind, size) != (_ARRAY, _TEXT, 1) or letter not in _LETTERS_OF_KINDS:
         return _NONE  # no table: the decoder takes nothing else for one
     major, count, place = read_head(body, place + 1)
@@ -184,6 +191,21 @@ def _read_head_of_table(body: bytes | bytearray, place: int) -> TablesAhead:
         if kind == _NUMBER:
             return TablesAhead(count, count * _PER_ROW + _SLOT * items)
     return _MANY  # whoever wrote this made the same of something else
+
+
+def _read_head_of_records(body: bytes | bytearray, place: int) -> TablesAhead:
+    major, size, place = read_head(body, place)
+    kind, length, place = read_head(body, place)
+    if (major, size, kind, length) != (_ARRAY, 4, _TEXT, 1):
+        return _NONE  # as above
+    of_dicts = body[place] == _LETTER_OF_DICTS
+    major, count, place = read_head(body, place + 1)
+    kind, items, place = read_head(body, place)
+    if (major, kind) != (_NUMBER, _NUMBER):
+        return _NONE
+    if of_dicts:
+        return TablesAhead(count, count * _PER_DICT + _PER_KEY * items)
+    return TablesAhead(count, count * _PER_ROW + _SLOT * items)
 
 
 # -- rebuilding

@@ -34,6 +34,7 @@ from qmi.net.codec.named_types import (
     lower_named_tuple,
 )
 from qmi.net.codec.packed import PACK_FEW_FROM, PACK_FROM, pack, pack_dict, pack_few
+from qmi.net.codec.records import pack_scalar_dict
 from qmi.net.codec.rows import SCALARS, Persistent, Refusal, let_ctrl_c_through, type_name, user_refusal
 from qmi.net.codec.table import BY_TYPE
 from qmi.net.codec.tags import MAX_INTEGER_BITS, MAX_TEXT_BYTES, SET, Own
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 _TEXT = frozenset({str})
 _CONTAINERS = 10_000
 """How many a part of an exception or the value of an enum's member may have."""
+_FEW_SCALARS = 16
+"""Among so many, long texts are looked for: most are arguments."""
 _NEVER = -1000
 _UNKNOWN = frozenset(UNKNOWN_TYPES)
 _HINTS = (
@@ -161,7 +164,7 @@ class Encoder:
             if packed is not None:
                 return packed
         if SCALARS.issuperset(map(type, values)):
-            return list(values)
+            return [self.scalar(item) for item in values] if len(values) <= _FEW_SCALARS else list(values)
         if PACK_FEW_FROM <= len(values) < PACK_FROM and len(kinds := set(map(type, values))) == 1:
             packed = pack_few(self, values, kinds.pop())
             if packed is not None:
@@ -204,12 +207,12 @@ class Encoder:
         self.check_depth(depth)
         value = value.copy()  # which no other thread changes
         if len(value) >= COLUMNS_FROM:
-            packed = self._packed_dict(value, depth)
+            packed = pack_scalar_dict(self, value) or self._packed_dict(value, depth)
             if packed is not None:
                 return packed
         if not _TEXT.issuperset(map(type, value)):
             return CBORTag(Own.DICT, self._pairs(list(value.items()), depth))
-        if SCALARS.issuperset(map(type, value.values())):
+        if SCALARS.issuperset(map(type, value.values())) and len(value) > _FEW_SCALARS:
             return value
         return {key: self._item(key, item, depth) for key, item in value.items()}
 
@@ -230,7 +233,7 @@ class Encoder:
 
     def _item(self, key: object, item: object, depth: int) -> object:
         if type(item) in SCALARS:
-            return item
+            return self.scalar(item)
         try:
             return self.lower(item, depth + 1)
         except Refusal as refusal:

@@ -4,12 +4,15 @@ They are written and read several times as quickly, and they may be larger than 
 travel as a segment. The payload is ``[form, what the form needs, bytes]``::
 
     "d"  floats      "q"  integers of 64 bits      "z"  complex numbers, as pairs of floats
+    "i"  integers of 32 bits
     "?"  False, True and None, as 0, 1 and 2
     "b"  integers of as many bytes each as the second field says, with a sign
     "s"  texts, joined by the text that the second field says, which is in none of them
-    "B"  bytes, one behind the other; the second field is the list of their lengths
     "n"  numpy scalars of the element type that the second field says
-    "c"  anything that is None, bool, int, float or str, as a list of CBOR
+    "m"  anything that is None, bool, int, float or str, as arrays of MessagePack; the second field is the list of how
+         many bytes each of them has, or None if there is just one
+    "B"  bytes, likewise
+    "R"  rows of scalars, and "D" a dict of scalars: see :mod:`.records`
 """
 
 from __future__ import annotations
@@ -19,17 +22,18 @@ import struct
 import sys
 from array import array
 from collections.abc import Callable, Sequence
-from io import BytesIO
 from operator import countOf
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
-from cbor2 import CBORDecodeError, CBORTag, dumps
+from cbor2 import CBORTag
+from msgspec import ValidationError, convert, msgpack
 
-from qmi.net.codec import arrays, pieces
+from qmi.net.codec import arrays, records
 from qmi.net.codec.budget import weigh_few
 from qmi.net.codec.keys import check_keys
+from qmi.net.codec.msgpack_parts import Scalar, announced, cut, join, parts_of, read_all, write, write_parts
 from qmi.net.codec.rows import SCALARS, Decoding, Encoding, Malformed, Memory, Row, sized, typed
-from qmi.net.codec.tags import MAX_INTEGER_BITS, NEGATIVE_BIGINT, POSITIVE_BIGINT, Own
+from qmi.net.codec.tags import MAX_INTEGER_BITS, Own
 from qmi.net.codec.unknown import UnknownTypeValue
 
 if TYPE_CHECKING:
@@ -44,8 +48,6 @@ PACK_FEW_FROM = 4
 """A list of fewer numpy scalars or complex numbers is."""
 _PART = 1 << 16
 """So many items are unpacked at a time, which takes some milliseconds."""
-_MIXED_SIZE = 1 << 20
-"""Larger lists of scalars have no integers beyond 64 bits: they would be counted by their bytes."""
 _SEPARATORS = ("\0", "\x1f", "\ue000", "\U0010fffd")
 _SWAP = sys.byteorder == "big"
 _TEXT_COST = 2
@@ -63,17 +65,18 @@ _FEW = 4096
 _FLAGS = b"\0\1\2"
 _VALUES = (False, True, None)
 _FROM_MARSHAL = bytes.maketrans(b"FTN", _FLAGS)
+_Code: TypeAlias = Literal["d", "q", "i"]
+_SIZES: dict[_Code, int] = {"d": 8, "q": 8, "i": 4}
+_GAPS = list[float | None]
+_read_scalars = msgpack.Decoder(list[Scalar]).decode
+_read_bytes = msgpack.Decoder(list[bytes]).decode
 
 
 def pack(encoding: Encoding, values: Sequence[object]) -> CBORTag | None:
     """Return what stands for a list of at least :data:`PACK_FROM` items; None if it has no packed form."""
-    at_once = _AT_ONCE.get(type(values[0]))
-    if at_once is not None and all(
-        _AT_ONCE.get(type(value)) is at_once for value in (values[-1], values[len(values) // 2])
-    ):
-        found = at_once(encoding, values)
-        if found is not None:
-            return found
+    at_once = _AT_ONCE.get(frozenset((type(values[0]), type(values[len(values) // 2]), type(values[-1]))))
+    if at_once is not None and (found := at_once(encoding, values)) is not None:
+        return found
     kinds = kinds_of(values)
     if len(kinds) == 1:
         (first,) = kinds
@@ -85,7 +88,7 @@ def pack(encoding: Encoding, values: Sequence[object]) -> CBORTag | None:
         elif first not in SCALARS:
             return pack_numpy(encoding, values, first)
     if SCALARS.issuperset(kinds):
-        return _pack_mixed(encoding, values, kinds)
+        return pack_scalars(encoding, values)
     return None
 
 
@@ -150,41 +153,67 @@ def _pack_bools(encoding: Encoding, values: Sequence[bool]) -> CBORTag:
     return _packed(encoding, "?", None, bytes(values), len(values))
 
 
-# Fast path, must equal what follows the types of all items: `marshal` writes a list in the time that looking at those
+# Fast paths, must equal what follows the types of all items: `marshal` writes a list in less time than looking at those
 # takes, each item behind a letter for its exact type. Whether the letters are where they would be if all items were of
 # one type is the proof that they are; whatever else it may write, now or in another Python, fails that and costs only
 # time. Nothing of this is sent, and nothing is read by it. ``tests/net/codec/test_packed.py`` compares both.
 
 
-def _marshalled(values: Sequence[object], letter: bytes, width: int) -> bytes | None:
-    """Return the items, each of ``width`` bytes behind a letter; None if they are not all of the type it stands for."""
-    try:
-        data = marshal.dumps(values if type(values) is list else list(values), _MARSHAL_VERSION)
-    except ValueError:
-        return None
-    size, step = len(values), width + 1
-    if len(data) != _MARSHAL_HEAD + step * size or data[_MARSHAL_HEAD::step].count(letter) != size:
-        return None
-    return data
-
-
 def _floats_at_once(encoding: Encoding, values: Sequence[float]) -> CBORTag | None:
-    numpy = arrays.loaded_numpy()
-    data = None if numpy is None else _marshalled(values, b"g", 8)
-    if numpy is None or data is None:
-        return None
-    numbers = numpy.frombuffer(data, [("letter", "u1"), ("value", "<f8")], offset=_MARSHAL_HEAD)["value"].copy()
-    return _packed(encoding, "d", None, numbers.view("u1"), len(numbers))
+    numbers = _marshalled(values, b"g", "<f8")
+    return _gaps_at_once(encoding, values) if numbers is None else _packed(encoding, "d", None, *numbers)
 
 
 def _integers_at_once(encoding: Encoding, values: Sequence[int]) -> CBORTag | None:
+    if not all(-_SHORT <= number < _SHORT for number in (values[0], values[-1])):
+        return None
+    numbers = _marshalled(values, b"i", "<i4")
+    return None if numbers is None else _packed(encoding, "i", None, *numbers)
+
+
+def _marshalled(values: Sequence[float], letter: bytes, dtype: str) -> tuple[Buffer, int] | None:
+    """Return the items, and how many there are; None if they are not all of the type that the letter stands for."""
     numpy = arrays.loaded_numpy()
-    if numpy is None or not all(-_SHORT <= number < _SHORT for number in (values[0], values[-1])):
+    if numpy is None:
         return None
-    if (data := _marshalled(values, b"i", 4)) is None:
+    found = []
+    step = 1 + int(dtype[2:])
+    for part in parts_of(values):
+        size = len(part)
+        try:
+            data = marshal.dumps(part, _MARSHAL_VERSION)
+        except ValueError:
+            return None
+        if len(data) != _MARSHAL_HEAD + step * size or data[_MARSHAL_HEAD::step].count(letter) != size:
+            return None
+        found.append(numpy.ndarray(size, dtype, data, _MARSHAL_HEAD + 1, step).copy())
+    numbers = found[0] if len(found) == 1 else numpy.concatenate(found)
+    return numbers.view("u1"), len(numbers)
+
+
+def _gaps_at_once(encoding: Encoding, values: Sequence[float | None]) -> CBORTag | None:
+    """Pack floats of which some are None.
+
+    If msgspec is asked for floats or None, it refuses what is neither, or makes a float of a number, which is then
+    written otherwise. What is written alike was a float or None before.
+    """
+    parts = []
+    for part in parts_of(values):
+        data = write(part)
+        try:
+            if data is None or write(convert(part, _GAPS)) != data:
+                return None
+        except ValidationError:
+            return None
+        parts.append(data)
+    return _packed_parts(encoding, "m", parts, len(values))
+
+
+def _packed_parts(encoding: Encoding, form: str, parts: list[bytes] | None, size: int) -> CBORTag | None:
+    if parts is None:  # an integer beyond 64 bits, or half of a surrogate pair: whoever refuses it says where it is
         return None
-    numbers = numpy.frombuffer(data, [("letter", "u1"), ("value", "<i4")], offset=_MARSHAL_HEAD)["value"].astype("<i8")
-    return _packed(encoding, "q", None, numbers.view("u1"), len(numbers))
+    lengths, data = join(parts)
+    return _packed(encoding, form, lengths, data, _TEXT_COST * size)
 
 
 def _flags_at_once(encoding: Encoding, values: Sequence[bool | None]) -> CBORTag | None:
@@ -197,9 +226,17 @@ def _flags_at_once(encoding: Encoding, values: Sequence[bool | None]) -> CBORTag
     return _packed(encoding, "?", None, data.translate(_FROM_MARSHAL), len(data))
 
 
-_AT_ONCE: dict[type, Callable[[Encoding, Sequence[Any]], CBORTag | None]] = {
-    float: _floats_at_once, int: _integers_at_once, bool: _flags_at_once, type(None): _flags_at_once,
+def _nones_at_once(encoding: Encoding, values: Sequence[None]) -> CBORTag | None:
+    return _flags_at_once(encoding, values) or _gaps_at_once(encoding, values)
+
+
+_NONE = type(None)
+_AT_ONCE: dict[frozenset[type], Callable[[Encoding, Sequence[Any]], CBORTag | None]] = {
+    frozenset((float,)): _floats_at_once, frozenset((float, _NONE)): _gaps_at_once,
+    frozenset((int,)): _integers_at_once,
+    frozenset((bool,)): _flags_at_once, frozenset((bool, _NONE)): _flags_at_once, frozenset((_NONE,)): _nones_at_once,
 }  # fmt: skip
+"""By the types of the first item, the last one, and one between them."""
 
 
 def _pack_texts(encoding: Encoding, values: Sequence[str]) -> CBORTag | None:
@@ -214,24 +251,12 @@ def _pack_texts(encoding: Encoding, values: Sequence[str]) -> CBORTag | None:
 
 
 def _pack_bytes(encoding: Encoding, values: Sequence[bytes]) -> CBORTag | None:
-    data = b"".join(values)
-    if not data:
-        return None
-    lengths = list(map(len, values))
-    encoding.spend(_TEXT_COST * len(values))
-    return _packed(encoding, "B", _pack_integers(encoding, lengths), data, 0)
+    return _packed_parts(encoding, "B", write_parts(values), len(values))
 
 
-def _pack_mixed(encoding: Encoding, values: Sequence[object], kinds: set[type]) -> CBORTag | None:
-    try:
-        data = dumps(values if type(values) is list else list(values))
-    except Exception:  # noqa: BLE001 - whatever cbor2 refuses: whoever refuses it says where it is
-        return None
-    if int in kinds and (len(data) > _MIXED_SIZE or has_long_integer(data)):
-        most = 64 if len(data) > _MIXED_SIZE else MAX_INTEGER_BITS
-        if any(type(value) is int and value.bit_length() > most for value in values):
-            return None
-    return _packed(encoding, "c", None, data, _TEXT_COST * len(values))
+def pack_scalars(encoding: Encoding, values: Sequence[object]) -> CBORTag | None:
+    """Return what stands for items that are all of :data:`SCALARS`; None if one of them is too large for that."""
+    return _packed_parts(encoding, "m", write_parts(values), len(values))
 
 
 def pack_few(encoding: Encoding, values: Sequence[Any], kind: type) -> CBORTag | None:
@@ -311,17 +336,17 @@ def _in_parts(size: int, make: Callable[[int, int], list[T]]) -> list[T]:
     return found
 
 
-def _unpack_numbers(code: Literal["d", "q"]) -> Callable[[Decoding, object, Memory], object]:
+def _unpack_numbers(code: _Code) -> Callable[[Decoding, object, Memory], object]:
     def unpack(decoding: Decoding, detail: object, data: Memory) -> object:
-        decoding.spend(len(data) // 8)
+        decoding.spend(len(data) // _SIZES[code])
         numbers = _view(code, data)
         return _in_parts(len(numbers), lambda begin, end: numbers[begin:end].tolist())
 
     return unpack
 
 
-def _view(code: Literal["d", "q"], data: Memory) -> memoryview[Any]:
-    if len(data) % 8:
+def _view(code: _Code, data: Memory) -> memoryview[Any]:
+    if len(data) % _SIZES[code]:
         raise Malformed("packed numbers are no whole ones")
     if _SWAP:
         numbers: array[float] = array(code)
@@ -366,16 +391,6 @@ def _unpack_long_integers(decoding: Decoding, width: object, data: Memory) -> li
     return [read(packed[at : at + width], "little", signed=True) for at in range(0, len(packed), width)]
 
 
-def _unpack_bytes(decoding: Decoding, lengths: object, data: Memory) -> list[bytes]:
-    sizes = typed(lengths, list)
-    decoding.spend(len(sizes) * _TEXT_COST)
-    if set(map(type, sizes)) != {int} or min(sizes) < 0 or sum(sizes) != len(data):
-        raise Malformed("packed bytes do not fit their lengths")
-    # A file in memory cuts them in half the time that slices take.
-    read = BytesIO(data).read
-    return _in_parts(len(sizes), lambda begin, end: list(map(read, sizes[begin:end])))
-
-
 def _unpack_texts(decoding: Decoding, detail: object, data: Memory) -> list[str]:
     if not isinstance(detail, str) or detail not in _SEPARATORS:
         raise Malformed("the separator of packed texts is not known")
@@ -406,13 +421,6 @@ def _without_numpy(decoding: Decoding, described: object, data: bytes) -> list[o
     return [arrays.scalar_without_numpy(described, data[at : at + size]) for at in range(0, len(data), size)]
 
 
-class _BigIntegers(dict[int, Callable[[object, bool], int]]):
-    """The tags that may be in a list of scalars."""
-
-    def __missing__(self, tag: int) -> Callable[[object, bool], int]:
-        raise Malformed(f"CBOR tag {tag} is not used in a packed list")
-
-
 def big_integer(value: object) -> int:
     """Return the integer that a byte string stands for."""
     data = typed(value, bytes)
@@ -421,38 +429,13 @@ def big_integer(value: object) -> int:
     return int.from_bytes(data)
 
 
-_BIG = _BigIntegers({
-    POSITIVE_BIGINT: lambda value, _: big_integer(value),
-    NEGATIVE_BIGINT: lambda value, _: -1 - big_integer(value),
-})  # fmt: skip
+def _unpack_msgpack(decode: Callable[[memoryview], list[Any]]) -> Callable[[Decoding, object, Memory], object]:
+    def unpack(decoding: Decoding, lengths: object, data: Memory) -> object:
+        parts = cut(lengths, data)
+        decoding.spend(_TEXT_COST * sum(map(announced, parts)))
+        return read_all(decode, parts)
 
-
-def _unpack_mixed(decoding: Decoding, detail: object, data: Memory) -> list[object]:
-    packed = bytes(data)
-    decoding.spend(_TEXT_COST * _length(packed))
-    sealed = b"".join((b"\x82", packed, b"\x00"))  # cbor2 ignores what follows the first item
-    try:
-        # At this depth there can be no list in the list.
-        found, end = pieces.decode(sealed, semantic_decoders=_BIG, max_depth=2, allow_indefinite=False)
-    except CBORDecodeError:
-        # Or there is a large integer, which counts as a level.
-        decoding.spend(len(data))
-        found, end = pieces.decode(sealed, semantic_decoders=_BIG, max_depth=3, allow_indefinite=False)
-        if type(found) is not list or not SCALARS.issuperset(map(type, found)):
-            raise Malformed("a packed list has something else than scalars in it") from None
-    if type(found) is not list or end != 0:
-        raise Malformed("packed scalars are no list")
-    return found
-
-
-def _length(data: bytes) -> int:
-    """Return the length that a list announces."""
-    head = data[0] if data else 0
-    if not 0x80 <= head <= 0x9B:
-        raise Malformed("packed scalars are no list")
-    if head < 0x98:
-        return head & 0x1F
-    return int.from_bytes(data[1 : 1 + (1 << (head & 3))])
+    return unpack
 
 
 def _unpack_dict(decoding: Decoding, payload: object, _: bool) -> dict[object, object]:
@@ -467,8 +450,10 @@ def _unpack_dict(decoding: Decoding, payload: object, _: bool) -> dict[object, o
 
 
 _UNPACKERS: dict[str, Callable[[Decoding, object, Memory], object]] = {
-    "d": _unpack_numbers("d"), "q": _unpack_numbers("q"), "?": _unpack_flags, "s": _unpack_texts,
-    "n": _unpack_numpy, "c": _unpack_mixed, "z": _unpack_complex, "b": _unpack_long_integers, "B": _unpack_bytes,
+    "d": _unpack_numbers("d"), "q": _unpack_numbers("q"), "i": _unpack_numbers("i"), "?": _unpack_flags,
+    "s": _unpack_texts, "n": _unpack_numpy, "z": _unpack_complex, "b": _unpack_long_integers,
+    "m": _unpack_msgpack(_read_scalars), "B": _unpack_msgpack(_read_bytes),
+    "R": records.unpack_records, "D": records.unpack_dict,
 }  # fmt: skip
 
 ROWS = (Row(Own.PACKED, _unpack), Row(Own.PACKED_DICT, _unpack_dict))

@@ -54,7 +54,17 @@ from qmi.net.protocol.handshake import Handshake, Hello, Identity, Stage
 from qmi.net.protocol.heartbeat import Heartbeat, Pulse
 from qmi.net.protocol.kinds import REQUEST, Kind
 from qmi.net.protocol.link_ends import FAULT, LossKind, Role
-from qmi.net.protocol.memory_estimate import CHEAP, LARGE_BODY, Cost, costs_of, is_affordable, is_slow, is_very_slow
+from qmi.net.protocol.memory_estimate import (
+    CHEAP,
+    LARGE_BODY,
+    Cost,
+    Foreseen,
+    costs_of,
+    foresee,
+    is_affordable,
+    is_slow,
+    is_very_slow,
+)
 from qmi.net.protocol.packets import (
     MINOR,
     Arrivals,
@@ -93,8 +103,7 @@ def _size_of_segments(frame: Frame) -> int:
     return sum(memoryview(segment).nbytes for segment in frame.segments)
 
 
-def _is_slow(frame: Frame) -> bool:
-    return is_slow(frame.body, _size_of_segments(frame))
+_FREE = Cost()
 
 
 class Connection(RequestLayer):
@@ -142,7 +151,10 @@ class Connection(RequestLayer):
         self._reader = FrameReader(self.limits, arrivals=arrivals)
         self.deferred: deque[Frame] = deque()
         self.defers_large: bool = False
-        self._cost: Cost | None = None  # of the frame that is being handled, if it was needed
+        # Of the frame that is being handled, if they were needed. Frames are decoded and handled one by one, so that
+        # both are still there when a request is noted.
+        self._cost: Cost | None = None
+        self._foreseen: Foreseen | None = None
         self._handshake = Handshake(role, hello, expected=expected, certified=certified)
         self._heartbeat = Heartbeat(now, ping_after=self.limits.ping_after, silence=self.limits.silence)
         self.last_heard: float = now
@@ -243,7 +255,7 @@ class Connection(RequestLayer):
     @property
     def has_very_large_frame(self) -> bool:
         """Whether :attr:`large_frame` is so large that only one of all links is to be decoded at a time."""
-        return bool(self.deferred) and is_very_slow(self.deferred[0].body, _size_of_segments(self.deferred[0]))
+        return bool(self.deferred) and is_very_slow(self._foresee(self.deferred[0]))
 
     def reserve(self, wake: Callable[[], object]) -> bool:
         """Keep memory free for :attr:`large_frame`; with the lock.
@@ -262,7 +274,7 @@ class Connection(RequestLayer):
 
     def cancel_reservation(self) -> None:
         """What was reserved is not needed; with the lock."""
-        self._cost = None
+        self._cost = self._foreseen = None
         self._share.cancel()
 
     def decode(self, frame: Frame) -> Packet | Exception:
@@ -281,7 +293,7 @@ class Connection(RequestLayer):
             self._heartbeat.heard(now)
             try:
                 self._handle_decoded(self.deferred.popleft(), found, events, now)
-                while self.deferred and not _is_slow(self.deferred[0]):
+                while self.deferred and not is_slow(self._foresee(self.deferred[0])):
                     frame = self.deferred.popleft()
                     self._handle_decoded(frame, self.decode(frame), events, now)
             except ProtocolError as error:
@@ -296,7 +308,7 @@ class Connection(RequestLayer):
         if not self.is_ready:
             kind, _, payload = read_first_packet(frame)
             self._handle(kind, payload, events, now)
-        elif self.deferred or (self.defers_large and _is_slow(frame)):
+        elif self.deferred or (self.defers_large and is_slow(self._foresee(frame))):
             if not self.deferred:
                 events.append(LargeFrameReceived())
             self.deferred.append(frame)
@@ -307,6 +319,8 @@ class Connection(RequestLayer):
         if isinstance(frame.segments, MissingSegments):
             raise UnaffordableValue(f"there is no memory for arrays of {frame.segments.size} bytes")
         cost = self._cost_of(frame)
+        if cost is _FREE and len(frame.body) <= LARGE_BODY:
+            return
         if not self._requests.has_room_to_serve(cost.total):
             raise UnaffordableValue(
                 f"requests of this peer that have no answer yet take up more than {self.limits.request_bytes >> 20} MiB"
@@ -321,12 +335,17 @@ class Connection(RequestLayer):
             raise UnaffordableValue(f"there is no memory for a message of {len(frame.body)} bytes")
 
     def _cost_of(self, frame: Frame) -> Cost:
-        # Frames are decoded and handled one by one, so that this is still there when the request is noted.
         if self._cost is None:
             packet = peek(frame.body)
             is_request = packet is not None and packet[0] == REQUEST
-            self._cost = costs_of(frame.body, _size_of_segments(frame)) if is_request else Cost()
+            self._cost = costs_of(self._foresee(frame)) if is_request else _FREE
         return self._cost
+
+    def _foresee(self, frame: Frame) -> Foreseen:
+        found = self._foreseen
+        if found is None or found.body is not frame.body:
+            self._foreseen = found = foresee(frame.body, _size_of_segments(frame))
+        return found
 
     def _handle_decoded(self, frame: Frame, found: Packet | Exception, events: list[Event], now: float) -> None:
         try:

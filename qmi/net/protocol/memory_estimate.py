@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import mmap
 import sys
+from functools import lru_cache
 from typing import NamedTuple
 
-from qmi.net.codec.budget import FEW_ITEMS, TEXT_FORM, weigh_few
-from qmi.net.codec.columns import table_ahead, tables_ahead
+from qmi.net.codec.budget import FEW_ITEMS, TEXT_FORM, FewItems, weigh_few
+from qmi.net.codec.columns import TablesAhead, table_ahead, tables_ahead
 from qmi.net.codec.tags import Own
 
 CHEAP = 1024
@@ -18,6 +19,10 @@ _MANY_TAGS = 100
 """So do more named values, errors and the like: each of them is made by Python code."""
 _LARGE_LISTS = 1 << 19
 """So do packed lists of more bytes."""
+_VERY_LARGE_LISTS = 1 << 22
+"""And long texts of so many, which take a tenth of the time."""
+_ITEMS_OF_HEAD = 4
+"""A list, kind and number are in front of a payload, and one to spare."""
 _MANY_ROWS = 1 << 13
 """So do more rows of tables."""
 _VERY_MANY_ROWS = 1 << 16
@@ -39,10 +44,12 @@ _MOST_SCALARS = 160 << 20
 _MOST_ROWS = 64 << 20
 _CONTAINERS = bytes(range(0x80, 0xC0))
 _MANY_BYTES = 4096
+_NO_TABLES = TablesAhead()
 _TAGS = bytes(range(0xC0, 0xDC))
 _PACKED = Own.PACKED.to_bytes(2)
 _TEXT = Own.TEXT.to_bytes(2)
 _FORM = b"\xd9" + _PACKED + b"\x83\x61"
+_OTHER_FORMS = (b"s", b"m", b"B", b"R", b"i", b"?", b"z")
 
 
 class Cost(NamedTuple):
@@ -70,27 +77,56 @@ def count_containers(body: bytes | bytearray) -> int:
     return len(body) - len(body.translate(None, _CONTAINERS))
 
 
-def costs_of(body: bytes | bytearray, segments: int) -> Cost:
-    """Estimate how much memory a frame becomes at most.
+class Foreseen(NamedTuple):
+    """A frame, and what its body shows at a glance, which several functions here ask for.
+
+    Attributes:
+        body: Its body.
+        segments: Bytes in its segments.
+        few: What is in the body if it has few items, None for any other.
+        ahead: What its tables will be.
+    """
+
+    body: bytes | bytearray
+    segments: int
+    few: FewItems | None
+    ahead: TablesAhead
+
+
+def foresee(body: bytes | bytearray, segments: int, most: int = FEW_ITEMS) -> Foreseen:
+    """Look at a frame.
 
     Args:
         body: Its body.
         segments: Bytes in its segments.
+        most: How many items are few.
     """
-    few = weigh_few(body) if len(body) >= _MANY_BYTES else None
+    few = weigh_few(body, most)
+    if few is None:
+        return Foreseen(body, segments, None, tables_ahead(body))
+    ahead = _NO_TABLES
+    for place in few.tables:
+        more = table_ahead(body, place)
+        ahead = TablesAhead(ahead.rows + more.rows, ahead.memory + more.memory)
+    return Foreseen(body, segments, few, ahead)
+
+
+def costs_of(frame: Foreseen) -> Cost:
+    """Estimate how much memory a frame becomes at most."""
+    body, segments, few, ahead = frame
     if few is not None:
         numbers, others = _count_forms(few.forms)
-        rows = sum(table_ahead(body, place).memory for place in few.tables)
-        return _cost(FEW_ITEMS, rows, len(few.forms), numbers, others, len(body), segments)
+        return _cost(few.containers, ahead.memory, len(few.forms), numbers, others, len(body), segments)
     packed, texts = body.count(_PACKED), body.count(_TEXT)
     numbers = sum(body.count(_FORM + form) for form in (b"d", b"q")) if packed else 0
     packed, numbers = packed + texts, numbers + texts
-    others = sum(body.count(_FORM + form) for form in (b"s", b"c", b"?", b"z")) if packed > numbers else 0
-    return _cost(count_containers(body), tables_ahead(body).memory, packed, numbers, others, len(body), segments)
+    others = sum(body.count(_FORM + form) for form in _OTHER_FORMS) if packed > numbers else 0
+    return _cost(count_containers(body), ahead.memory, packed, numbers, others, len(body), segments)
 
 
+@lru_cache(256)
 def _count_forms(forms: str) -> tuple[int, int]:
-    return sum(map(forms.count, ("d", "q", TEXT_FORM))), sum(map(forms.count, "sc?z"))
+    return sum(map(forms.count, ("d", "q", TEXT_FORM))), sum(map(forms.count, "smBRi?z"))
 
 
 def _cost(containers: int, rows: int, packed: int, numbers: int, others: int, body: int, segments: int) -> Cost:
@@ -103,40 +139,34 @@ def _cost(containers: int, rows: int, packed: int, numbers: int, others: int, bo
     return Cost(values + min(factor * (body + segments), _MOST_SCALARS) + segments)
 
 
-def cost_of(body: bytes | bytearray, segments: int) -> int:
-    """Estimate how much memory a frame becomes at most, arrays included; see :func:`costs_of`."""
-    return costs_of(body, segments).total
+def cost_of(payload: bytes, segments: int) -> int:
+    """Estimate how much memory a message becomes at most, arrays included: no less than its receiver will find.
 
-
-def is_slow(body: bytes | bytearray, segments: int) -> bool:
-    """Whether decoding a frame takes so long that nobody else is to wait for it.
-
-    Args:
-        body: Its body.
-        segments: Bytes in its segments.
+    There a few items are in front of it: what has few items there may have many here, but not the other way round.
     """
-    few = weigh_few(body) if len(body) >= _MANY_BYTES else None
-    if few is not None:
-        if sum(table_ahead(body, place).rows for place in few.tables) > _MANY_ROWS:
-            return True
-        return len(body) > _LONG_BODY or (segments > _LARGE_LISTS and bool(few.forms))
-    if (segments > _LARGE_LISTS and _PACKED in body) or tables_ahead(body).rows > _MANY_ROWS:
+    return costs_of(foresee(payload, segments, FEW_ITEMS - _ITEMS_OF_HEAD)).total
+
+
+def is_slow(frame: Foreseen) -> bool:
+    """Whether decoding a frame takes so long that nobody else is to wait for it."""
+    body, segments, few, ahead = frame
+    if ahead.rows > _MANY_ROWS:
         return True
-    if len(body) > LARGE_BODY:
+    if few is not None:
+        if len(body) > _LONG_BODY or segments > _VERY_LARGE_LISTS:
+            return len(body) > _LONG_BODY or bool(few.forms)
+        return segments > _LARGE_LISTS and bool(few.forms.strip(TEXT_FORM))
+    if len(body) > LARGE_BODY or (segments > _LARGE_LISTS and _PACKED in body):
         return True
     return len(body) - len(body.translate(None, _TAGS)) > _MANY_TAGS
 
 
-def is_very_slow(body: bytes | bytearray, segments: int) -> bool:
-    """Whether it takes so long that it must not be done for several links at the same time.
-
-    Args:
-        body: Its body.
-        segments: Bytes in its segments.
-    """
+def is_very_slow(frame: Foreseen) -> bool:
+    """Whether it takes so long that it must not be done for several links at the same time."""
+    body, segments, _, ahead = frame
     if len(body) > _LONG_BODY or (segments > _LARGE_LISTS and _PACKED in body):
         return True
-    return tables_ahead(body).rows > _VERY_MANY_ROWS
+    return ahead.rows > _VERY_MANY_ROWS
 
 
 def is_affordable(body: int) -> bool:

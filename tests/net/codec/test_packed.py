@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import math
 import sys
+import uuid
 from collections.abc import Callable
-from typing import Any
+from datetime import date, timedelta
+from decimal import Decimal
+from enum import Enum, IntEnum, StrEnum
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import pytest
 from cbor2 import CBORTag, dumps
@@ -14,12 +20,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qmi.errors import QMI_ValueNotSendableException
-from qmi.net.codec import Codec, arrays, packed
+from qmi.net.codec import Codec, arrays, packed, records
 from qmi.net.codec.budget import weigh, weigh_few
 from qmi.net.codec.packed import PACK_FROM, has_long_integer
 from qmi.net.codec.tags import MAX_TEXT_BYTES, Own
 from qmi.net.limits import ProtocolError
-from qmi.net.protocol.memory_estimate import costs_of
+from qmi.net.protocol.memory_estimate import costs_of, foresee
 from tests.support.examples import examples
 from tests.support.values import Point, same
 
@@ -116,26 +122,60 @@ class Odd:
     """Not to be sent."""
 
 
+class Level(IntEnum):
+    ONE = 1
+
+
+class Plain(Enum):
+    HALF = 0.5
+
+
+class Name(StrEnum):
+    G = "g"
+
+
+class Number(int):
+    pass
+
+
+class Real(float):
+    __slots__ = ()
+
+
+class Text(str):
+    __slots__ = ()
+
+
+class Pair(NamedTuple):
+    a: int
+    b: int
+
+
+_ODD: list[Any] = [
+    None, True, False, 1, -1, 1 << 31, -(1 << 31), (1 << 31) - 1, 1 << 63, 1 << 600, 0.0, -0.0, math.nan, math.inf,
+    Level.ONE, Plain.HALF, Name.G, Decimal("1.5"), Decimal(1), uuid.UUID(int=1), date(2026, 1, 1), timedelta(1),
+    Number(1), Real(0.5), Text("g"), Pair(1, 2), {1}, SimpleNamespace(a=1), 1 << 64, -(1 << 63) - 1, "\ud800",
+    "g", b"g", bytearray(8), memoryview(b"g" * 8), np.float64(1), np.int32(1), np.bool_(True), np.zeros(1), [0.5],
+    (), {}, 1j, ..., Odd(), Odd
+]  # fmt: skip
+
+
+def outcome(value: Any) -> object:
+    """What arrives, with the types of its parts, or why it cannot be sent."""
+    try:
+        encoded = CODEC.encode(value)
+    except QMI_ValueNotSendableException as error:
+        return str(error)
+    found = CODEC.decode(encoded.payload, [bytes(segment) for segment in encoded.segments])
+    return repr(found), [type(item) for item in found]
+
+
 @pytest.mark.parametrize("loaded", [True, False], ids=["numpy", "no numpy"])
-@pytest.mark.parametrize(
-    "odd",
-    [None, True, False, 1, -1, 1 << 31, -(1 << 31), (1 << 31) - 1, 1 << 63, 1 << 600, 0.0, -0.0, math.nan, math.inf,
-     "g", b"g", bytearray(8), memoryview(b"g" * 8), np.float64(1), np.int32(1), np.bool_(True), np.zeros(1), [0.5],
-     (), {}, 1j, ..., Odd(), Odd],
-    ids=lambda odd: f"{type(odd).__name__} {str(odd)[:12]}",
-)  # fmt: skip
+@pytest.mark.parametrize("odd", _ODD, ids=lambda odd: f"{type(odd).__name__} {str(odd)[:12]}")
 @pytest.mark.parametrize("item", [0.5, 3, True, None])
 def test_list_that_is_packed_at_once_is_what_it_is_item_by_item(
     item: Any, odd: Any, loaded: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def outcome(value: Any) -> object:
-        try:
-            encoded = CODEC.encode(value)
-        except QMI_ValueNotSendableException as error:
-            return str(error)
-        found = CODEC.decode(encoded.payload, [bytes(segment) for segment in encoded.segments])
-        return repr(found), [type(item) for item in found]
-
     for place in (1, 150):
         value = [item] * 300
         value[place] = odd
@@ -149,14 +189,72 @@ def test_list_that_is_packed_at_once_is_what_it_is_item_by_item(
             assert at_once == (outcome(value), outcome(tuple(value)))
 
 
+@pytest.mark.parametrize("odd", _ODD, ids=lambda odd: f"{type(odd).__name__} {str(odd)[:12]}")
+def test_scalars_that_msgspec_writes_are_what_they_are_item_by_item(odd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    floats = [0.5] * 150
+    values: list[Any] = [
+        [None, *floats, odd, None], ["a", 1, *floats, odd, None], [b"a", *[b"b"] * 150, odd],
+        [(0.5, 1), (0.5, odd)] * 3, [[0.5], [odd], []] * 3, [{"a": 0.5, "b": 1}, {"a": odd, "b": 1}] * 3,
+        {**dict.fromkeys(map(str, range(60)), 0.5), "odd": odd}, {**dict.fromkeys(range(60), 0.5), 61: odd},
+    ]  # fmt: skip
+    if type(odd).__hash__ is not None:
+        values += [{**dict.fromkeys(map(str, range(60))), odd: 1}, [{"a": 1, odd: 1}] * 5]
+    usual = [outcome(value) for value in values]
+    monkeypatch.setattr(packed, "_AT_ONCE", {})
+    monkeypatch.setattr(packed, "write_parts", lambda *_: None)
+    monkeypatch.setattr(records, "write_parts", lambda *_: None)
+    monkeypatch.setattr(records, "write", lambda _: None)
+    assert usual == [outcome(value) for value in values]
+
+
+@examples(200)
+@given(
+    st.sampled_from(["m", "B", "R", "D"]),
+    st.sampled_from(["t", "l", "d", "s", "i", None]),
+    st.integers(0, 3),
+    st.integers(0, 40),
+    st.binary(max_size=12) | st.recursive(
+        st.none() | st.booleans() | st.integers(-9, 300) | st.floats() | st.text(max_size=2) | st.binary(max_size=2),
+        lambda inner: st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(max_size=1) | st.integers(0, 3), inner, max_size=3),
+        max_leaves=12,
+    ).map(msgspec.msgpack.encode),
+)  # fmt: skip
+def test_fault_08_what_msgspec_reads_is_never_more_than_was_foreseen(
+    form: str, kind: str | None, rows: int, items: int, data: bytes
+) -> None:
+    detail = {"R": [kind, rows, items, None], "D": kind}.get(form)
+    payload = dumps(CBORTag(Own.PACKED, [form, detail, data]))
+    try:
+        found = CODEC.decode(payload)
+    except ProtocolError:
+        return
+    assert costs_of(foresee(payload, 0)).total >= sys.getsizeof(found) - 56 + sum(map(sys.getsizeof, found))
+    parts = found if form == "R" else [found]
+    assert {type(part) for part in parts} <= {{"t": tuple, "l": list, "d": dict}.get(kind or "", dict), list}
+    scalars = (part.values() if isinstance(part, dict) else part for part in parts)
+    assert {type(item) for part in scalars for item in part} <= {bool, int, float, str, bytes, type(None)}
+
+
+@pytest.mark.parametrize("make", [str, int])
+def test_memory_of_a_packed_dict_is_estimated(make: Callable[[Any], Any]) -> None:
+    for size in (100, 349, 350, 5000, 65_000):
+        value = {make(f"{number + 300}"): None for number in range(size)}
+        encoded = CODEC.encode(value)
+        assert b"\x83aD" in encoded.payload
+        parts = sum(map(sys.getsizeof, value))
+        assert costs_of(foresee(encoded.payload, sum(map(len, encoded.segments)))).total >= sys.getsizeof(value) + parts
+        assert same(value, through(value))
+
+
 def test_list_is_packed_item_by_item_where_marshal_writes_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    values: list[Any] = [[0.5] * 300, [7] * 300, [True, None] * 150]
+    values: list[Any] = [[True, None] * 150, [0.5] * 300, [7] * 300]
     usual = [CODEC.encode(value) for value in values]
     for version in (0, 4):
         monkeypatch.setattr(packed, "_MARSHAL_VERSION", version)
         for value, (payload, segments) in zip(values, usual, strict=True):
             assert through(value) == value
-            assert value[1] is None or CODEC.encode(value) == (payload, segments)
+            assert value[1] in (0.5, 7) or CODEC.encode(value) == (payload, segments)
 
 
 @pytest.mark.parametrize("text", ["x", "é", "€z", "\U0001f600", "z\0"])
@@ -174,10 +272,10 @@ def test_long_text_is_a_segment_and_is_estimated_as_what_it_becomes(letter: str)
         encoded = CODEC.encode(value)
         assert len(encoded.payload) < 200
         size = sum(segment.nbytes for segment in encoded.segments)
-        assert costs_of(encoded.payload, size).total >= sys.getsizeof(text) * len(encoded.segments)
+        assert costs_of(foresee(encoded.payload, size)).total >= sys.getsizeof(text) * len(encoded.segments)
         assert same(value, through(value))
     encoded = CODEC.encode_fields([text, [text, b""], {"b": text}], ["a", "args", "kwargs"])
-    assert len(encoded.segments) == 1
+    assert len(encoded.segments) == 2
     assert CODEC.decode(encoded.payload, encoded.segments) == [text, [text, b""], {"b": text}]
 
 
@@ -222,9 +320,9 @@ def test_packed_lists_and_dicts_are_few_items() -> None:
 
 def test_long_text_is_not_looked_through() -> None:
     payload = dumps("\x7a" * 3_000_000)
-    assert weigh_few(payload) == (0, 0, "", [])
-    assert costs_of(payload, 5).arrays == 5
-    assert 17 * 3_000_000 <= costs_of(payload, 5).values <= 18 * 3_000_000
+    assert weigh_few(payload) == (0, 0, 0, "", [])
+    assert costs_of(foresee(payload, 5)).arrays == 5
+    assert 17 * 3_000_000 <= costs_of(foresee(payload, 5)).values <= 18 * 3_000_000
 
 
 @pytest.mark.parametrize("kind", [np.float64, np.float32, np.int8, np.uint64, np.bool_, np.complex64])

@@ -393,9 +393,28 @@ def array(tag: int, data: bytes) -> CBORTag:
         *(dumps(CBORTag(Own.PACKED, ["b", width, b"123"])) for width in (0, -1, 2, 65, None, True, 1.0, "1")),
         *(dumps(CBORTag(Own.PACKED, ["B", sizes, b"123"])) for sizes in (None, [], [4], [-1, 4], [3.0], [True, 2])),
         dumps(CBORTag(Own.PACKED, ["?", None, b"\x03"])), dumps(CBORTag(Own.PACKED, ["s", "a", b"x"])),
-        dumps(CBORTag(Own.PACKED, ["s", "\0", b"\xff"])), dumps(CBORTag(Own.PACKED, ["c", None, dumps([[1]])])),
-        dumps(CBORTag(Own.PACKED, ["c", None, dumps([1]) + b"x"])), dumps(CBORTag(Own.PACKED, ["c", None, dumps(1)])),
-        dumps(CBORTag(Own.PACKED, ["c", None, dumps([CBORTag(258, [])])])),
+        dumps(CBORTag(Own.PACKED, ["s", "\0", b"\xff"])), dumps(CBORTag(Own.PACKED, ["i", None, b"12345"])),
+        *(dumps(CBORTag(Own.PACKED, [form, None, data])) for form in ("m", "B") for data in
+          (b"", b"\x01", b"\x91", b"\x91\x91\x01", b"\x91\x80", b"\x92\x01\x01\x01", b"\x81\xa1a\x01", b"\x91\xc1",
+           b"\xdd\xff\xff\xff\xff\x01", b"\xdc\x00", b"\x91\xd6\xff\0\0\0\0", b"\x91\xc7\x01\x05a", b"\x91\xa1\xff",
+           b"\x91\xdb\xff\xff\xff\xffa", b"\x91\xc4\x01")),
+        dumps(CBORTag(Own.PACKED, ["m", None, b"\x91\xc4\x01a"])),
+        dumps(CBORTag(Own.PACKED, ["B", None, b"\x91\xa1a"])),
+        *(dumps(CBORTag(Own.PACKED, ["m", sizes, b"\x91\x01\x91\x02"]))
+          for sizes in ([], [2], [2, 3], [4], [1, 3], [2, 2, 0], [5, -1], [True, 3], [2.0, 2.0], "ab", 4)),
+        *(dumps(CBORTag(Own.PACKED, ["R", detail, b"\x92\x91\x01\x91\x02"])) for detail in
+          (None, [], ["t", 2, 2], ["x", 2, 2, None], ["d", 2, 2, None], ["t", 3, 2, None], ["t", 1, 2, None],
+           ["t", 2, -1, None], ["t", 2, 1 << 70, None], ["t", 2.0, 2, None], ["t", 2, True, None], [1, 2, 2, None],
+           ["t", 2, 2, [4]], ["t", 2, 2, [3, 2]])),
+        *(dumps(CBORTag(Own.PACKED, ["R", ["t", 1, 100, None], b"\x91\xdc\x00\x64" + inner * 100])) for inner in
+          (b"\x90", b"\x80", b"\x91\x01", b"\xc1")),
+        dumps(CBORTag(Own.PACKED, ["R", ["t", 1, 1, None], b"\x91\xdc\x00\x64" + bytes(100)])),
+        *(dumps(CBORTag(Own.PACKED, ["R", ["d", 1, 1, None], b"\x91" + row])) for row in
+          (b"\x81\x01\x01", b"\x81\xa1a\x90", b"\x91\x01", b"\x81\xc0\x01", b"\xdf\xff\xff\xff\xff\xa1a\x01")),
+        *(dumps(CBORTag(Own.PACKED, ["D", kind, data])) for kind, data in
+          (("s", b"\x82\xa1a\x01\xa1a\x02"), ("i", b"\x82\x01\x01\x01\x02"), ("s", b"\x81\x01\x01"),
+           ("i", b"\x81\xa1a\x01"), ("i", b"\x81\xcb\x7f\xf8\0\0\0\0\0\0\x01"), ("f", b"\x81\x01\x01"),
+           (None, b"\x81\x01\x01"), ("s", b"\x91\x01"), ("s", b"\x81\xa1a\x90"), ("i", b"\xdf\xff\xff\xff\xff\x01"))),
         dumps(CBORTag(Own.PACKED, ["n", "|O", b"x"])),
         dumps(CBORTag(Own.PACKED_DICT, [[1, 2], [3]])), dumps(CBORTag(Own.PACKED_DICT, [[1, 1], [3, 4]])),
         dumps(CBORTag(Own.PACKED_DICT, [[[]], [1]])), dumps(CBORTag(Own.PATH, ["Path", "x"])),

@@ -51,6 +51,11 @@ NO_MEMORY = [
 ]  # fmt: skip
 
 
+def inline(size: int) -> list[Any]:
+    """A text that is no segment, since it is among many scalars."""
+    return ["x" * size, *range(20)]
+
+
 def without_memory(peer: Connection, error: Exception | None = None) -> None:
     def allocator(size: int) -> Any:
         raise error or MemoryError
@@ -174,7 +179,7 @@ def test_body_without_memory_ends_the_link(monkeypatch: pytest.MonkeyPatch) -> N
 def test_large_body_that_cannot_be_decoded_for_want_of_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = pair()
     monkeypatch.setattr(peer_module, "is_affordable", lambda size: size < LARGE_BODY)
-    number, buffers = a.send_request(Call("bench", "echo", ("x" * 100_000,)))
+    number, buffers = a.send_request(Call("bench", "echo", (inline(100_000),)))
     a.handed_over(number)
     assert give(b, buffers) == []
     assert "there is no memory for a message of 1000" in str(error_in(give(a, b.data_to_send())))
@@ -213,7 +218,7 @@ SMALL = Limits(request_bytes=1 << 20)
 
 def test_requests_beyond_the_bytes_of_a_peer_are_refused() -> None:
     a, b = pair(SMALL)
-    text = "x" * 40_000  # may be 680,000 bytes of memory, as far as this side knows before it looks
+    text = inline(40_000)  # may be 680,000 bytes of memory, as far as this side knows before it looks
     message = Call("bench", "echo", (text,))
     numbers = []
     events: list[Any] = []
@@ -301,7 +306,7 @@ def request(client: Connection, value: Any) -> tuple[int, bytes]:
 
 
 LARGE_VALUES = {
-    "text": "x" * 150_000,
+    "text": inline(150_000),
     "array": np.zeros(300_000),
     "numbers": [1.5] * 60_000,
     "scalars": [np.uint8(1)] * 60_000,
@@ -338,16 +343,16 @@ def test_requests_of_many_peers_are_refused_beyond_what_they_may_take_up_togethe
 def test_little_is_left_for_every_peer() -> None:
     _, pairs = shared(30)
     for client, server in pairs:
-        _, data = request(client, "x" * 50_000)
+        _, data = request(client, inline(50_000))
         assert [type(event) for event in server.receive_data(data, 0.0)] == [RequestReceived]
 
 
 def test_large_request_waits_for_memory_of_others() -> None:
     memory, ((one, first), (two, second)) = shared(2)
-    number, data = request(one, "x" * 200_000)
+    number, data = request(one, inline(200_000))
     first.receive_data(data, 0.0)
     second.defers_large = True
-    second.receive_data(request(two, "x" * 200_000)[1], 0.0)
+    second.receive_data(request(two, inline(200_000))[1], 0.0)
     woken: list[bool] = []
     assert not second.reserve(lambda: woken.append(True))
     first.send_reply(number, Value(None))
@@ -364,7 +369,7 @@ def test_large_request_waits_for_memory_of_others() -> None:
 def test_memory_is_free_when_the_link_of_a_large_frame_is_lost(moment: str) -> None:
     memory, ((client, server),) = shared(1)
     server.defers_large = True
-    server.receive_data(request(client, "x" * 200_000)[1], 0.0)
+    server.receive_data(request(client, inline(200_000))[1], 0.0)
     frame = server.large_frame
     assert frame is not None
     assert server.reserve(lambda: None)
@@ -411,10 +416,11 @@ def test_packed_lists_count_what_they_become() -> None:
         ["a", None] * 200_000,
         [(1, 2)] * 9000,
         [ValueError()] * 101,
-        "x" * 70_000,
+        inline(70_000),
+        "x" * (5 << 20),
         [{"a": 1}] * 9000,
     ],
-    ids=["scalars", "bools", "mixed", "tuples", "errors", "text", "dicts"],
+    ids=["scalars", "bools", "mixed", "tuples", "errors", "text", "long text", "dicts"],
 )
 def test_frame_that_takes_long_is_decoded_beside_the_loop(value: Any) -> None:
     client, server = pair()
@@ -429,7 +435,7 @@ def test_large_frame_waits_to_be_decoded_and_keeps_its_place() -> None:
     a, b = pair()
     b.defers_large = True
     data = b""
-    for value in (1, "x" * 100_000, 2, "y" * 100_000, 3):
+    for value in (1, inline(100_000), 2, inline(100_000), 3):
         number, buffers = a.send_request(Call("bench", "echo", (value,)))
         a.handed_over(number)
         data += raw(buffers)
@@ -449,7 +455,7 @@ def test_large_frame_waits_to_be_decoded_and_keeps_its_place() -> None:
 def test_peer_that_waits_for_its_large_frame_is_not_silent_and_gives_a_sign_of_life() -> None:
     a, b = pair()
     b.defers_large = True
-    number, buffers = a.send_request(Call("bench", "echo", ("x" * 100_000,)))
+    number, buffers = a.send_request(Call("bench", "echo", (inline(100_000),)))
     a.handed_over(number)
     b.receive_data(raw(buffers), 0.0)
     for now in range(1, 60):
