@@ -134,6 +134,11 @@ def server() -> Iterator[QMI_Context]:
         yield context
 
 
+def inline(letter: str, size: int) -> list[Any]:
+    """A text that is no segment, since it is among many scalars."""
+    return [letter * size, *range(20)]
+
+
 class SlowDecoding:
     """Makes decoding of large bodies wait until the test lets it go on."""
 
@@ -160,7 +165,9 @@ def test_fault_47_large_message_is_decoded_beside_the_loop_and_in_its_place(
         good.connect_to_peer("srv", address(server))
         bench = good.get_instrument("srv.bench")
         slow = SlowDecoding(monkeypatch)
-        raw.sock.sendall(call(1, "note", "x" * 100_000) + call(2, "note", "after") + call(3, "note", "y" * 100_000))
+        raw.sock.sendall(
+            call(1, "note", inline("x", 100_000)) + call(2, "note", "after") + call(3, "note", inline("y", 100_000))
+        )
         assert slow.begun.wait(10)
         assert bench.echo("meanwhile") == "meanwhile"
         assert bench.notes() == []
@@ -168,7 +175,7 @@ def test_fault_47_large_message_is_decoded_beside_the_loop_and_in_its_place(
         calls = server.async_context.registry.get("bench").object.calls  # type: ignore[union-attr]
         wait_until(lambda: len(calls) == 3)
         monkeypatch.undo()
-        assert [note[:5] for note in bench.notes()] == ["xxxxx", "after", "yyyyy"]
+        assert [note[0][:5] for note in bench.notes()] == ["xxxxx", "a", "yyyyy"]
 
 
 @pytest.mark.slow
@@ -178,7 +185,7 @@ def test_link_whose_large_message_is_decoded_lives_on(monkeypatch: pytest.Monkey
         good.connect_to_peer("srv", address(server))
         bench = good.get_instrument("srv.bench")
         slow = SlowDecoding(monkeypatch)
-        future = bench.rpc_nonblocking.note("x" * 100_000)
+        future = bench.rpc_nonblocking.note(inline("x", 100_000))
         assert slow.begun.wait(10)
         time.sleep(1.6)  # twice the silence after which a peer is lost
         slow.go_on.set()
@@ -189,7 +196,7 @@ def test_context_stops_while_a_large_message_is_decoded(monkeypatch: pytest.Monk
     with make_context("srv") as server, RawPeer(server) as raw:
         server.make_instrument("bench", Bench)
         slow = SlowDecoding(monkeypatch)
-        raw.sock.sendall(call(1, "note", "x" * 100_000))
+        raw.sock.sendall(call(1, "note", inline("x", 100_000)))
         assert slow.begun.wait(10)
         timer = threading.Timer(0.1, slow.go_on.set)
         timer.start()
@@ -209,12 +216,12 @@ def test_fault_47_large_requests_of_many_wait_for_memory_and_are_refused_then(
         server.make_instrument("free", Bench)
         good.connect_to_peer("srv", address(server))
         one, two = (stack.enter_context(RawPeer(server, name)) for name in ("one", "two"))
-        one.sock.sendall(call(1, "block") + call(2, "note", "x" * 120_000))
+        one.sock.sendall(call(1, "block") + call(2, "note", inline("x", 120_000)))
         actor: Any = server.async_context.registry.get("bench")
         assert actor.object.entered.wait(10)
         memory = server.async_context.connections._connector._links()._memory
         wait_until(lambda: any(memory.used))
-        for text in ("y" * 120_000, "z"):
+        for text in (inline("y", 120_000), "z"):
             number, buffers = two.peer.send_request(Call("bench", "note", (text,)))
             two.peer.handed_over(number)
             two.write(buffers)
@@ -228,9 +235,9 @@ def test_fault_47_large_requests_of_many_wait_for_memory_and_are_refused_then(
         free = good.get_instrument("srv.free")
         assert free.echo("a" * 50_000) == "a" * 50_000, "a little is left for everybody"
         monkeypatch.setattr("qmi.net.io.large_messages._PATIENCE", 10)
-        two.sock.sendall(call(3, "note", "y" * 120_000))
+        two.sock.sendall(call(3, "note", inline("y", 120_000)))
         actor.object.gate.set()
-        wait_until(lambda: [note[:1] for note in actor.object.calls] == ["b", "x", "z", "y"])
+        wait_until(lambda: [note[0][:1] for note in actor.object.calls] == ["b", "x", "z", "y"])
         wait_until(lambda: not any(memory.used))
 
 
@@ -249,12 +256,12 @@ def test_link_whose_request_waits_for_memory_ends_at_once(monkeypatch: pytest.Mo
     with make_context("srv", max_all_request_bytes=3 * MIB) as server, ExitStack() as stack:
         server.make_instrument("bench", Bench)
         one, two = (stack.enter_context(RawPeer(server, name)) for name in ("one", "two"))
-        one.sock.sendall(call(1, "block") + call(2, "note", "x" * 120_000))
+        one.sock.sendall(call(1, "block") + call(2, "note", inline("x", 120_000)))
         actor: Any = server.async_context.registry.get("bench")
         assert actor.object.entered.wait(10)
         memory = server.async_context.connections._connector._links()._memory
         wait_until(lambda: any(memory.used))
-        two.sock.sendall(call(1, "note", "y" * 120_000))
+        two.sock.sendall(call(1, "note", inline("y", 120_000)))
         assert waiting.wait(10)
         server.disconnect_from_peer("two")
         assert not server.has_peer_context("two")

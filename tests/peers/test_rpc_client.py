@@ -160,7 +160,7 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "deep list": (lambda: nested(10_000), "nested deeper than 64"),
     "surrogate": (lambda: ["\ud800"], "surrogate"),
     "generator": (lambda: (i for i in range(3)), "generator"),
-    "too large": (lambda: "x" * (5 << 20), "too large to be sent.*limit"),
+    "too large": (lambda: "x" * (17 << 20), "too large to be sent.*limit"),
     "object array": (lambda: np.array([object()]), "dtype"),
 }
 

@@ -68,7 +68,7 @@ def pack_rows(encoding: Encoding, values: Sequence[Any], depth: int) -> CBORTag 
     total = sum(map(len, values))
     encoding.enter_rows(count, total, depth)
     alike = kind is not dict and total >= _FLAT_FROM and _is_of_one_type(values[0], values[-1])
-    if not alike and (records := pack_records(encoding, values, kind, total)) is not None:
+    if not alike and (records := pack_records(encoding, values, kind, total, depth)) is not None:
         return records
     if kind is dict:
         return _pack_dicts(encoding, values, depth)

@@ -164,7 +164,7 @@ class Encoder:
             if packed is not None:
                 return packed
         if SCALARS.issuperset(map(type, values)):
-            return [self.scalar(item) for item in values] if len(values) <= _FEW_SCALARS else list(values)
+            return list(values) if len(values) > _FEW_SCALARS else self._few_scalars(values)
         if PACK_FEW_FROM <= len(values) < PACK_FROM and len(kinds := set(map(type, values))) == 1:
             packed = pack_few(self, values, kinds.pop())
             if packed is not None:
@@ -177,6 +177,9 @@ class Encoder:
         except Refusal as refusal:
             raise refusal.under(f"[{len(result)}]") from None
         return result
+
+    def _few_scalars(self, values: Sequence[object]) -> list[object]:
+        return [self.scalar(item) if type(item) is str else item for item in values]
 
     def _columns(self, values: Sequence[object], depth: int) -> CBORTag | None:
         """Return what stands for rows of a table; None if they are none, or if one of them cannot be sent."""
@@ -232,8 +235,8 @@ class Encoder:
         return flat
 
     def _item(self, key: object, item: object, depth: int) -> object:
-        if type(item) in SCALARS:
-            return self.scalar(item)
+        if (kind := type(item)) in SCALARS:
+            return self.scalar(item) if kind is str else item
         try:
             return self.lower(item, depth + 1)
         except Refusal as refusal:

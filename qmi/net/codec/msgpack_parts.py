@@ -22,6 +22,8 @@ Scalar: TypeAlias = bool | int | float | str | None
 PART = 8192
 """So many items are written and read at a time, which takes less than a millisecond. What is written of them is memory
 that is used again and again; of more it would be new memory of the system's."""
+_MOST = 1 << 16
+"""And no more are read at a time, whoever has written them: a few milliseconds."""
 _write = msgpack.Encoder().encode
 
 
@@ -44,12 +46,12 @@ def parts_of(values: Sequence[T], size: int = PART) -> Iterable[list[T]]:
     return (list(values[begin : begin + size]) for begin in range(0, len(values), size))
 
 
-def write_parts(values: Sequence[object], size: int = PART) -> list[bytes] | None:
-    """Write each part; None if one of them is refused, or is too large to be read at once."""
+def write_parts(values: Sequence[object], size: int = PART, largest: int = MAX_TEXT_BYTES) -> list[bytes] | None:
+    """Write each part, of at most so many items; None if one of them is refused, or has more than so many bytes."""
     parts = []
     for part in parts_of(values, size):
         data = write(part)
-        if data is None or len(data) > MAX_TEXT_BYTES:
+        if data is None or len(data) > largest:
             return None
         parts.append(data)
     return parts
@@ -80,7 +82,7 @@ def announced(part: memoryview) -> int:
         size = int.from_bytes(part[1 : 3 + 2 * (head & 1)])
     else:
         raise Malformed("packed scalars are no list")
-    if size >= len(part) or len(part) > MAX_TEXT_BYTES:
+    if size >= len(part) or size > _MOST or len(part) > MAX_TEXT_BYTES:
         raise Malformed("packed scalars are not as many as they should be, or too many to be read at once")
     return size
 

@@ -12,7 +12,7 @@ travel as a segment. The payload is ``[form, what the form needs, bytes]``::
     "m"  anything that is None, bool, int, float or str, as arrays of MessagePack; the second field is the list of how
          many bytes each of them has, or None if there is just one
     "B"  bytes, likewise
-    "R"  rows of scalars, and "D" a dict of scalars: see :mod:`.records`
+    "R"  rows of scalars, "N" rows with containers in them, "D" a dict of scalars: see :mod:`.records`
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PACK_FROM = 128
+PACK_FROM = 64
 """A list of fewer items is written by cbor2 as quickly."""
 PACK_FEW_FROM = 4
 """A list of fewer numpy scalars or complex numbers is."""
@@ -453,7 +453,7 @@ _UNPACKERS: dict[str, Callable[[Decoding, object, Memory], object]] = {
     "d": _unpack_numbers("d"), "q": _unpack_numbers("q"), "i": _unpack_numbers("i"), "?": _unpack_flags,
     "s": _unpack_texts, "n": _unpack_numpy, "z": _unpack_complex, "b": _unpack_long_integers,
     "m": _unpack_msgpack(_read_scalars), "B": _unpack_msgpack(_read_bytes),
-    "R": records.unpack_records, "D": records.unpack_dict,
+    "R": records.unpack_records, "N": records.unpack_nested, "D": records.unpack_dict,
 }  # fmt: skip
 
 ROWS = (Row(Own.PACKED, _unpack), Row(Own.PACKED_DICT, _unpack_dict))

@@ -9,12 +9,17 @@ The payload of a packed list is ``["R", [kind, rows, items, lengths], bytes]`` f
     lengths  how many bytes each array of rows has, or None if there is just one
 
 How many rows there are stands in front, so that what they take up is known before they are made. The decoder of each
-kind takes nothing but scalars for an item, so that there are no other containers than the rows.
+kind takes nothing but scalars for an item, so that there are no other containers than the rows. Should there be more
+items than announced, this is seen after each part, which has half a megabyte at most.
+
+``["N", [kind, rows, inner, lengths], bytes]`` is for rows whose items are scalars or containers of scalars, all of one
+kind: the *inner* one. How many of these there are is not known before, so that each byte counts as if it were one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from itertools import chain
 from typing import Any, Final
 
@@ -35,14 +40,22 @@ _ROWS = 1024
 """So many rows are written and read at a time; fewer if they are long."""
 _WIDEST = 512
 """Rows of more items on the average are packed each by itself."""
+_EXPECTED = SCALARS | LETTERS.keys()
 _CHANGED = 64
-"""So many items more or fewer may be in the rows than were counted: another thread may have changed them meanwhile."""
+"""So many items more may be in the rows than were counted: another thread may have added them meanwhile."""
 _SCALAR = 2
 _DICT = 12
 _KEY = 4
 """What a scalar counts, a dict, and each key in it."""
+_BYTE = 8
+"""What a byte of rows with containers in them counts: the empty list takes one."""
+_MOST_NESTED = 1 << 17
+"""So many bytes of such rows are packed; more are written by columns."""
+_LARGEST = 1 << 19
+"""What a part has in bytes, at most."""
 _TEXT = {str}
 _INTEGER = {int}
+_KINDS: dict[str, Any] = {"t": tuple[Scalar, ...], "l": list[Scalar], "d": dict[str, Scalar]}
 _DECODERS: dict[str, Callable[[memoryview], list[Any]]] = {
     "t": msgpack.Decoder(list[tuple[Scalar, ...]]).decode,
     "l": msgpack.Decoder(list[list[Scalar]]).decode,
@@ -69,40 +82,85 @@ def _items_of(rows: Iterable[Any], kind: type) -> Iterable[object]:
     return chain.from_iterable(map(dict.values, rows) if kind is dict else rows)
 
 
-def pack_records(encoding: Encoding, rows: Sequence[Any], kind: type, items: int) -> CBORTag | None:
-    """Return what stands for rows of one kind if all their so many items are scalars; None if they are not.
+def pack_records(encoding: Encoding, rows: Sequence[Any], kind: type, items: int, depth: int) -> CBORTag | None:
+    """Return what stands for rows of one kind if all their so many items are scalars, or containers of such.
+
+    Returns None if they are not, or not to be packed in this way.
 
     Nobody can change a row while it is written, which is one step of the interpreter.
     """
     rows = list(rows)
-    count = len(rows)
-    if items > _WIDEST * count or not SCALARS.issuperset(map(type, _items_of(rows[:1], kind))):
+    count, letter = len(rows), LETTERS[kind]
+    if items > _WIDEST * count or not _EXPECTED.issuperset(map(type, _items_of(rows[:1], kind))):
         return None
-    if not SCALARS.issuperset(set(map(type, _items_of(rows, kind)))):
+    others = set(map(type, _items_of(rows, kind))) - SCALARS
+    inner = LETTERS.get(next(iter(others))) if len(others) == 1 else None
+    if (others and inner is None) or (kind is dict and set(map(type, chain.from_iterable(rows))) != _TEXT):
         return None
-    if kind is dict and set(map(type, chain.from_iterable(rows))) != _TEXT:
+    if inner is not None and not _are_of_scalars(_items_of(rows, kind), others.pop()):
         return None
-    parts = write_parts(rows, max(1, min(_ROWS, 8 * _ROWS * count // (items + 1))))
+    parts = write_parts(rows, max(1, min(_ROWS, 8 * _ROWS * count // (items + 1))), _LARGEST)
     if parts is None:
         return None
-    letter = LETTERS[kind]
-    encoding.spend(_weight(letter, count, items))
     lengths, data = join(parts)
-    return CBORTag(Own.PACKED, ["R", [letter, count, items, lengths], encoding.add_segment(data)])
+    if inner is None:
+        encoding.spend(_weight(letter, count, items))
+        return CBORTag(Own.PACKED, ["R", [letter, count, items, lengths], encoding.add_segment(data)])
+    if len(data) > _MOST_NESTED:
+        return None
+    encoding.check_depth(depth + 1)
+    encoding.spend(_BYTE * len(data))
+    return CBORTag(Own.PACKED, ["N", [letter, count, inner, lengths], encoding.add_segment(data)])
+
+
+def _are_of_scalars(items: Iterable[object], kind: type) -> bool:
+    inner: list[Any] = [item for item in items if type(item) is kind]
+    if kind is dict and not _TEXT.issuperset(map(type, chain.from_iterable(inner))):
+        return False
+    return SCALARS.issuperset(set(map(type, _items_of(inner, kind))))
 
 
 def unpack_records(decoding: Decoding, detail: object, data: Memory) -> list[Any]:
     """Make the rows."""
     kind, count, items, lengths = sized(detail, 4)
     decode = _DECODERS.get(typed(kind, str))
-    parts = cut(lengths, data)
-    if decode is None or sum(map(announced, parts)) != typed(count, int) or not 0 <= typed(items, int) <= len(data):
-        raise Malformed("packed rows are not as many as they should be")
-    decoding.spend(_weight(kind, count, items))
-    found = read_all(decode, parts)
-    if abs(sum(map(len, found)) - items) > _CHANGED:
+    parts = _parts_of_rows(lengths, data, count)
+    if decode is None or not 0 <= typed(items, int) <= len(data):
         raise Malformed("packed rows do not have as many items as they should")
+    decoding.spend(_weight(kind, count, items))
+    found: list[Any] = []
+    left = items + _CHANGED
+    for part in parts:
+        rows = read(decode, part)
+        left -= sum(map(len, rows))
+        if left < 0:
+            raise Malformed("packed rows do not have as many items as they should")
+        found += rows
     return found
+
+
+def _parts_of_rows(lengths: object, data: Memory, count: object) -> list[memoryview]:
+    parts = cut(lengths, data)
+    if max(map(len, parts)) > _LARGEST or sum(map(announced, parts)) != typed(count, int):
+        raise Malformed("packed rows are not as many as they should be")
+    return parts
+
+
+def unpack_nested(decoding: Decoding, detail: object, data: Memory) -> list[Any]:
+    """Make rows with containers in them."""
+    kind, count, inner, lengths = sized(detail, 4)
+    if typed(kind, str) not in _KINDS or typed(inner, str) not in _KINDS:
+        raise Malformed("the kind of packed rows is not known")
+    parts = _parts_of_rows(lengths, data, count)
+    decoding.spend(_BYTE * len(data))
+    return read_all(_nested_decoder(kind, inner), parts)
+
+
+@cache
+def _nested_decoder(kind: str, inner: str) -> Callable[[memoryview], list[Any]]:
+    item = Scalar | _KINDS[inner]
+    row: Any = {"t": tuple[item, ...], "l": list[item], "d": dict[str, item]}[kind]  # type: ignore[valid-type]
+    return msgpack.Decoder(list[row]).decode
 
 
 def pack_scalar_dict(encoding: Encoding, value: dict[Any, Any]) -> CBORTag | None:

@@ -34,9 +34,17 @@ _PER_BYTE = 17
 _PER_SCALAR = 40
 """For how many a byte of packed numpy scalars may."""
 _PER_ITEM = 20
-"""For how many a byte of packed texts, bools and mixed scalars may."""
+"""For how many a byte of packed bools, and of numbers of other sizes, may."""
+_PER_TEXT = 30
+"""For how many a byte of packed texts, bytes and mixed scalars may: one letter that is not Latin takes up 76."""
 _PER_NUMBER = 5
 """For how many a byte of packed numbers of 64 bits, or of a long text, may, itself included."""
+_PER_NESTED = 80
+"""For how many a byte of packed rows with containers in them may, or of what is not known here."""
+_FACTORS = {
+    **dict.fromkeys(("d", "q", TEXT_FORM), _PER_NUMBER), **dict.fromkeys("i?zb", _PER_ITEM),
+    **dict.fromkeys("smBR", _PER_TEXT), **dict.fromkeys("nD", _PER_SCALAR),
+}  # fmt: skip
 _PER_CONTAINER = 80
 _MOST_CONTAINERS = 40 << 20
 """What the limit of objects in a frame leaves, by default; so does the next."""
@@ -49,7 +57,6 @@ _TAGS = bytes(range(0xC0, 0xDC))
 _PACKED = Own.PACKED.to_bytes(2)
 _TEXT = Own.TEXT.to_bytes(2)
 _FORM = b"\xd9" + _PACKED + b"\x83\x61"
-_OTHER_FORMS = (b"s", b"m", b"B", b"R", b"i", b"?", b"z")
 
 
 class Cost(NamedTuple):
@@ -115,27 +122,26 @@ def costs_of(frame: Foreseen) -> Cost:
     """Estimate how much memory a frame becomes at most."""
     body, segments, few, ahead = frame
     if few is not None:
-        numbers, others = _count_forms(few.forms)
-        return _cost(few.containers, ahead.memory, len(few.forms), numbers, others, len(body), segments)
+        return _cost(few.containers, ahead.memory, _factor(few.forms), len(body), segments)
     packed, texts = body.count(_PACKED), body.count(_TEXT)
-    numbers = sum(body.count(_FORM + form) for form in (b"d", b"q")) if packed else 0
-    packed, numbers = packed + texts, numbers + texts
-    others = sum(body.count(_FORM + form) for form in _OTHER_FORMS) if packed > numbers else 0
-    return _cost(count_containers(body), ahead.memory, packed, numbers, others, len(body), segments)
+    forms = "".join(form for form in _FACTORS if body.count(_FORM + form.encode())) if packed else ""
+    known = sum(body.count(_FORM + form.encode()) for form in forms)
+    factor = _factor(forms + TEXT_FORM * bool(texts) + " " * (packed > known))
+    return _cost(count_containers(body), ahead.memory, factor, len(body), segments)
 
 
 @lru_cache(256)
-def _count_forms(forms: str) -> tuple[int, int]:
-    return sum(map(forms.count, ("d", "q", TEXT_FORM))), sum(map(forms.count, "smBRi?z"))
+def _factor(forms: str) -> int:
+    """For how many bytes of memory a byte of these packed lists may stand; 0 if there is none."""
+    return max((_FACTORS.get(form, _PER_NESTED) for form in forms), default=0)
 
 
-def _cost(containers: int, rows: int, packed: int, numbers: int, others: int, body: int, segments: int) -> Cost:
+def _cost(containers: int, rows: int, factor: int, body: int, segments: int) -> Cost:
     values = min(_PER_CONTAINER * containers, _MOST_CONTAINERS) + min(rows, _MOST_ROWS)
-    if not packed:
+    if not factor:
         return Cost(values + _PER_BYTE * body, segments)
-    if packed == numbers:
+    if factor == _PER_NUMBER:
         return Cost(values + _PER_BYTE * body + _PER_NUMBER * segments)
-    factor = _PER_ITEM if packed == numbers + others else _PER_SCALAR
     return Cost(values + min(factor * (body + segments), _MOST_SCALARS) + segments)
 
 

@@ -200,7 +200,7 @@ class Raising:
         (lambda: 1 << 600_000, "an integer of 600001 bits; the limit is 524288"),
         (lambda: [Decimal("1" * 70_000)], "a Decimal of 70000 characters"),
         (lambda: Fraction(1, 1 << 70_000), "a Fraction of 70001 bits"),
-        (lambda: ["x" * 5_000_000], "too large to be sent: 5000006 bytes .* limit is 4194048"),
+        (lambda: ["x" * 17_000_000], "too large to be sent: 17000006 bytes .* limit is 4194048"),
         (lambda: "x" * 17_000_000, "too large to be sent: 17000005 bytes .* limit is 4194048"),
         (lambda: np.array([None]), "Python objects"),
         (lambda: np.zeros(3, "V0"), "have no bytes"),

@@ -27,7 +27,7 @@ CODEC = Codec()
 HEAD = b"\xd9" + Own.COLUMNS.to_bytes(2)
 
 
-RECORDS = b"\xd9" + Own.PACKED.to_bytes(2) + b"\x83aR"
+RECORDS = [b"\xd9" + Own.PACKED.to_bytes(2) + b"\x83a" + form for form in (b"R", b"N")]
 
 
 def through(value: Any, codec: Codec = CODEC) -> Any:
@@ -37,7 +37,7 @@ def through(value: Any, codec: Codec = CODEC) -> Any:
 
 def is_table(value: Any) -> bool:
     payload = CODEC.encode(value).payload
-    return HEAD in payload or RECORDS in payload
+    return HEAD in payload or any(head in payload for head in RECORDS)
 
 
 class Level(IntEnum):

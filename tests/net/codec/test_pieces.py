@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cbor2 import CBORDecodeError, dumps, loads
+from cbor2 import CBORDecodeError, CBORTag, dumps, loads
 
-from qmi.net.codec import Codec, pieces
+from qmi.net.codec import Codec, msgpack_parts, pieces, records
+from qmi.net.codec.tags import Own
 from qmi.net.limits import ProtocolError
 
 VALUES: dict[str, Any] = {
@@ -61,12 +62,38 @@ def test_interpreter_is_free_for_others_after_each_piece(monkeypatch: pytest.Mon
     assert codec.decode(texts) == ["ab"] * 100_000
     assert sum(sizes) > len(texts)
     assert max(sizes) <= 4096
-    sizes.clear()
-    mixed = [None, 1.5] * 40_000
-    payload, segments = codec.encode(mixed)
-    assert codec.decode(payload, [bytes(segment) for segment in segments]) == mixed
-    assert len(sizes) > 50
-    assert max(sizes) <= 4096
+
+
+@pytest.mark.parametrize(
+    "value", [[None, 1.5] * 40_000, [(1, "a", None)] * 40_000, [b"ab"] * 80_000], ids=["scalars", "rows", "bytes"]
+)
+def test_interpreter_is_free_for_others_after_each_part(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    read = msgpack_parts.read
+
+    def note(*args: Any) -> Any:
+        found = read(*args)
+        sizes.append(len(found))
+        return found
+
+    monkeypatch.setattr(msgpack_parts, "read", note)
+    monkeypatch.setattr(records, "read", note)
+    payload, segments = Codec().encode(value)
+    assert Codec().decode(payload, [bytes(segment) for segment in segments]) == value
+    assert sum(sizes) == len(value)
+    assert max(sizes) <= 8192
+
+
+@pytest.mark.parametrize("form", ["m", "B"])
+def test_part_of_more_items_than_take_a_few_milliseconds_is_refused(form: str) -> None:
+    for size, good in ((1 << 16, True), ((1 << 16) + 1, False)):
+        data = b"\xdd" + size.to_bytes(4) + (b"\xc0" if form == "m" else b"\xc4\x00") * size
+        payload = dumps(CBORTag(Own.PACKED, [form, None, data]))
+        if good:
+            assert len(Codec().decode(payload)) == size
+            continue
+        with pytest.raises(ProtocolError):
+            Codec().decode(payload)
 
 
 @pytest.mark.parametrize("body", [b"\x9a\x00\x01\x86\xa0" + b"\x01" * 99_999, b"\x01" * 100_000], ids=["less", "more"])

@@ -411,6 +411,11 @@ def array(tag: int, data: bytes) -> CBORTag:
         dumps(CBORTag(Own.PACKED, ["R", ["t", 1, 1, None], b"\x91\xdc\x00\x64" + bytes(100)])),
         *(dumps(CBORTag(Own.PACKED, ["R", ["d", 1, 1, None], b"\x91" + row])) for row in
           (b"\x81\x01\x01", b"\x81\xa1a\x90", b"\x91\x01", b"\x81\xc0\x01", b"\xdf\xff\xff\xff\xff\xa1a\x01")),
+        *(dumps(CBORTag(Own.PACKED, ["N", detail, b"\x92\x91\x01\x91\x91\x02"])) for detail in
+          (None, ["t", 2, "x", None], ["x", 2, "t", None], ["t", 3, "t", None], ["t", 2, "d", None],
+           ["d", 2, "t", None], ["t", 2.0, "t", None], ["t", 2, None, None], ["t", 2, "t", [3, 4]], ["t", 2, "t"])),
+        *(dumps(CBORTag(Own.PACKED, ["N", ["l", 1, "l", None], data])) for data in
+          (b"\x91\x91\x91\x91\x01", b"\x91\x91\x80", b"\x91\x01", b"\x91\x91\xc4\x01a")),
         *(dumps(CBORTag(Own.PACKED, ["D", kind, data])) for kind, data in
           (("s", b"\x82\xa1a\x01\xa1a\x02"), ("i", b"\x82\x01\x01\x01\x02"), ("s", b"\x81\x01\x01"),
            ("i", b"\x81\xa1a\x01"), ("i", b"\x81\xcb\x7f\xf8\0\0\0\0\0\0\x01"), ("f", b"\x81\x01\x01"),

@@ -28,7 +28,7 @@ from qmi.net.protocol.events import (
     SignalsReceived,
 )
 from qmi.net.protocol.kinds import Kind
-from qmi.net.protocol.memory_estimate import CHEAP, LARGE_BODY, Cost, cost_of, is_affordable
+from qmi.net.protocol.memory_estimate import CHEAP, LARGE_BODY, Cost, costs_of, foresee, is_affordable
 from qmi.net.protocol.packets import (
     HEADER,
     MAGIC,
@@ -283,7 +283,7 @@ def test_bytes_of_a_cancelled_request_are_free_when_the_other_side_says_so() -> 
 def test_cost_of_a_request_is_for_its_sender_at_least_what_it_is_for_its_receiver(payload: bytes, number: int) -> None:
     a, _ = pair()
     body = head(Kind.REQUEST, number) + payload
-    theirs = cost_of(body, 0) if len(body) > CHEAP else 0
+    theirs = costs_of(foresee(body, 0)).total if len(body) > CHEAP else 0
     assert a.cost_of(Encoded(payload, [])) >= theirs
 
 
@@ -426,6 +426,36 @@ def test_frame_that_takes_long_is_decoded_beside_the_loop(value: Any) -> None:
     client, server = pair()
     server.defers_large = True
     assert server.receive_data(request(client, value)[1], 0.0) == [LargeFrameReceived()]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [(number * 0.37, number, f"n{number}") for number in range(200)],
+        {f"key {number}": number * 0.37 for number in range(300)},
+        [number * 0.37 if number % 10 else None for number in range(1000)],
+        [number * 0.37 for number in range(1000)],
+        {f"setting {number}": {"value": number * 0.37, "limits": (0.0, 10.0)} for number in range(100)},
+        bytes(range(256)) * 40,
+        "x" * 1_000_000,
+    ],
+    ids=["rows", "dict", "gaps", "floats", "settings", "bytes", "text"],
+)
+def test_frame_of_few_items_is_decoded_by_whoever_reads_it(value: Any) -> None:
+    client, server = pair()
+    server.defers_large = True
+    (event,) = server.receive_data(request(client, value)[1], 0.0)
+    assert isinstance(event, RequestReceived)
+
+
+@given(st.lists(st.sampled_from([0.5, 7, "abc", None]), max_size=8), st.integers(80, 110), st.integers(1, 1 << 40))
+def test_cost_is_no_less_for_its_sender_where_it_has_few_items_and_many_at_its_receiver(
+    some: list[Any], size: int, number: int
+) -> None:
+    a, _ = pair()
+    encoded = a.encode_request(Call("bench", "echo", (["x" * 1100, *some], [1, "x"] * (size // 2), [(1, 2)] * 5)))
+    body = head(Kind.REQUEST, number) + encoded.payload
+    assert a.cost_of(encoded) >= costs_of(foresee(body, 0)).total
 
 
 # Large messages
