@@ -233,13 +233,21 @@ def test_fault_08_what_msgspec_reads_is_never_more_than_was_foreseen(
         return
     assert costs_of(foresee(payload, 0)).total >= size_of(found)
     kinds = {"t": tuple, "l": list, "d": dict}
-    levels = {"R": [list, kinds.get(kind or "")], "N": [list, kinds.get(kind or ""), kinds[inner]], "D": [dict]}
+    levels: dict[str, list[Any]] = {
+        "R": [list, kinds.get(kind or "")],
+        "N": [list, kinds.get(kind or ""), kinds[inner]],
+        "D": [dict],
+    }
     check_levels(found, levels.get(form, [list]))
 
 
 def size_of(value: Any) -> int:
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return sys.getsizeof(value) + sum(map(size_of, parts)) + (sum(map(sys.getsizeof, value)) if parts else 0)
+    return (
+        sys.getsizeof(value)
+        + sum(map(size_of, parts))
+        + (sum(map(sys.getsizeof, value)) if isinstance(value, dict) else 0)
+    )
 
 
 def check_levels(value: Any, levels: list[Any]) -> None:
