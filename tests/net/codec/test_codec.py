@@ -230,10 +230,10 @@ def test_fault_10_the_argument_to_blame_is_named() -> None:
         small.encode_fields(["nsg", [np.zeros(200_000, "u1")]], ["object", "args"])
     big = Codec(Limits(body=66_000, frame=100_000))
     with pytest.raises(QMI_ValueNotSendableException, match="args is too large to be sent: 7"):
-        big.encode_fields(["nsg", ["x" * 70_000]], ["object", "args"])
-    assert len(big.encode_fields(["nsg", ["x" * 65_550]], ["object", "args"]).payload) > 65_536
+        big.encode_fields(["nsg", ["x" * 70_000, *range(20)]], ["object", "args"])  # among many: no segment
+    assert len(big.encode_fields(["nsg", ["x" * 65_550, *range(20)]], ["object", "args"]).payload) > 65_536
     with pytest.raises(QMI_ValueNotSendableException, match=r"is too large to be sent: 1.* in 1 large"):
-        big.encode([["x" * 65_550], np.zeros(50_000, "u1")])
+        big.encode([["x" * 65_550, *range(20)], np.zeros(50_000, "u1")])
 
 
 def test_sixty_four_levels_are_fine_both_ways() -> None:
