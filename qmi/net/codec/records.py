@@ -18,7 +18,7 @@ kind: the *inner* one. How many of these there are is not known before, so that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from functools import cache
 from itertools import chain
 from typing import Any, Final
@@ -55,13 +55,13 @@ _LARGEST = 1 << 19
 """What a part has in bytes, at most."""
 _TEXT = {str}
 _INTEGER = {int}
-_KINDS: dict[str, Any] = {"t": tuple[Scalar, ...], "l": list[Scalar], "d": dict[str, Scalar]}
-_DECODERS: dict[str, Callable[[memoryview], list[Any]]] = {
+_KINDS: dict[str, object] = {"t": tuple[Scalar, ...], "l": list[Scalar], "d": dict[str, Scalar]}
+_DECODERS: dict[str, Callable[[memoryview], Sequence[Sized]]] = {
     "t": msgpack.Decoder(list[tuple[Scalar, ...]]).decode,
     "l": msgpack.Decoder(list[list[Scalar]]).decode,
     "d": msgpack.Decoder(list[dict[str, Scalar]]).decode,
 }
-_DICT_DECODERS: dict[str, Callable[[memoryview], dict[Any, Any]]] = {
+_DICT_DECODERS: dict[str, Callable[[memoryview], Mapping[str, Scalar] | Mapping[int, Scalar]]] = {
     "s": msgpack.Decoder(dict[str, Scalar]).decode,
     "i": msgpack.Decoder(dict[int, Scalar]).decode,
 }
@@ -120,7 +120,7 @@ def _are_of_scalars(items: Iterable[object], kind: type) -> bool:
     return SCALARS.issuperset(set(map(type, _items_of(inner, kind))))
 
 
-def unpack_records(decoding: Decoding, detail: object, data: Memory) -> list[Any]:
+def unpack_records(decoding: Decoding, detail: object, data: Memory) -> list[Sized]:
     """Make the rows."""
     kind, count, items, lengths = sized(detail, 4)
     decode = _DECODERS.get(typed(kind, str))
@@ -128,7 +128,7 @@ def unpack_records(decoding: Decoding, detail: object, data: Memory) -> list[Any
     if decode is None or not 0 <= typed(items, int) <= len(data):
         raise Malformed("packed rows do not have as many items as they should")
     decoding.spend(_weight(kind, count, items))
-    found: list[Any] = []
+    found: list[Sized] = []
     left = items + _CHANGED
     for part in parts:
         rows = read(decode, part)
@@ -158,7 +158,8 @@ def unpack_nested(decoding: Decoding, detail: object, data: Memory) -> list[Any]
 
 @cache
 def _nested_decoder(kind: str, inner: str) -> Callable[[memoryview], list[Any]]:
-    item = Scalar | _KINDS[inner]
+    container: Any = _KINDS[inner]
+    item = Scalar | container
     row: Any = {"t": tuple[item, ...], "l": list[item], "d": dict[str, item]}[kind]  # type: ignore[valid-type]
     return msgpack.Decoder(list[row]).decode
 
@@ -176,7 +177,7 @@ def pack_scalar_dict(encoding: Encoding, value: dict[Any, Any]) -> CBORTag | Non
     return CBORTag(Own.PACKED, ["D", letter, encoding.add_segment(data)])
 
 
-def unpack_dict(decoding: Decoding, kind: object, data: Memory) -> dict[Any, Any]:
+def unpack_dict(decoding: Decoding, kind: object, data: Memory) -> Mapping[str, Scalar] | Mapping[int, Scalar]:
     """Make the dict. Of integers of 64 bits too few have the same hash for anybody to choose them for that."""
     decode = _DICT_DECODERS.get(typed(kind, str))
     view = memoryview(data)
