@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
-from collections.abc import Awaitable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from qmi.actors.interface import (
     BLOCK_METHODS,
@@ -21,12 +22,15 @@ from qmi.actors.interface import (
 from qmi.actors.pubsub.signal import SignalDescription, declared_signals, signal_infos
 from qmi.actors.structures import describe_structure, same_structure
 from qmi.errors import QMI_UnknownRpcException, QMI_UsageException
+from qmi.names import nearest
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from qmi.messages import LockInfo
     from qmi.parameters.declared import Declared
+
+T = TypeVar("T")
 
 _BASE_MODULES = ("qmi.actors.rpc_object", "qmi.actors.instrument", "qmi.actors.parameters")
 # Attributes of classes that declare parameters (qmi.parameters): those that do not, do not even import what that is.
@@ -373,6 +377,11 @@ def placement_for(cls: type[QMI_RpcObject]) -> Placement:
     return _described(cls).placement
 
 
+_OF_MAKING = ("replace", "simulate")
+"""What whoever makes an object may say besides."""
+_UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
+
+
 def take_replace(cls: type, kwargs: dict[str, object]) -> tuple[bool, dict[str, object]]:
     """Whether the caller asked to replace an object of the same name, and the arguments of the constructor.
 
@@ -422,3 +431,52 @@ def check_class(cls: object, base: type[QMI_RpcObject], what: str) -> None:
     else:
         found = f"{cls!r}: give the class, it is made here"
     raise QMI_UsageException(f"{what} is made from a class derived from {base.__name__}; got {found}")
+
+
+def make_object(
+    cls: Callable[..., T], context: object, name: str, args: tuple[object, ...], kwargs: Mapping[str, object]
+) -> T:
+    """Make an object, or a task.
+
+    Args:
+        cls: Its class.
+        context: The first argument of the constructor; of a task its runner.
+        name: The second one.
+        args: The further ones.
+        kwargs: Likewise.
+
+    Raises:
+        Exception: Whatever the constructor raises. A TypeError for the wrong arguments names those that it takes.
+    """
+    try:
+        return cls(context, name, *args, **kwargs)
+    except TypeError as error:
+        told = _explained(cls, (context, name, *args), kwargs, error)
+        if told is None:
+            raise
+        raise TypeError(f"{name!r} cannot be made: {told}") from error
+
+
+def _explained(
+    cls: Callable[..., object], args: tuple[object, ...], kwargs: Mapping[str, object], error: TypeError
+) -> str | None:
+    """What is wrong with the arguments, and which there are; None if it is something else that is wrong."""
+    try:
+        signature = inspect.signature(cls)
+    except (TypeError, ValueError):  # a constructor that does not say what it takes
+        return None
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as mismatch:
+        wrong = str(mismatch)
+    else:  # a base class may take less than its options are handed to
+        wrong = str(error) if any(name in kwargs for name in _UNEXPECTED.findall(str(error))) else ""
+    if not wrong:
+        return None
+    own = [parameter.replace(annotation=parameter.empty) for parameter in signature.parameters.values()][2:]
+    shown = signature.replace(parameters=own, return_annotation=signature.empty)
+    names = [parameter.name for parameter in own if parameter.kind is not parameter.VAR_KEYWORD]
+    unknown = _UNEXPECTED.search(wrong)
+    near = nearest(unknown[1], [*names, *_OF_MAKING]) if unknown else None
+    meant = f"; did you mean {near!r}?" if near else ""
+    return f"{wrong}{meant}{'' if meant else '.'} It is made by {getattr(cls, '__name__', cls)}{shown}"

@@ -28,7 +28,7 @@ from qmi.actors.pubsub.broker import Broker
 from qmi.actors.pubsub.history import History
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver
 from qmi.actors.registry import Registry
-from qmi.actors.rpc_object import QMI_RpcObject, check_class, interface_of, placement_for, take_replace
+from qmi.actors.rpc_object import QMI_RpcObject, check_class, interface_of, make_object, placement_for, take_replace
 from qmi.actors.safe_states import Reason
 from qmi.actors.tasks.restart import RestartRule
 from qmi.actors.tasks.runner import QMI_TaskRunner, RunnerContext, make_runner, task_interface
@@ -616,7 +616,7 @@ class ContextBase:
     def _make_plain(
         self, name: str, cls: type[QMI_RpcObject], args: tuple[object, ...], kwargs: dict[str, object]
     ) -> QMI_RpcFuture[Actor]:
-        make = partial(cls, self.facade, name, *args, **kwargs)
+        make = partial(make_object, cls, self.facade, name, args, kwargs)
         return self._make(name, make, interface_of(cls), placement_for(cls))
 
     def _make(

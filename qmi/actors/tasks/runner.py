@@ -23,7 +23,7 @@ from qmi.actors.interface import (
     published,
 )
 from qmi.actors.pubsub.signal import QMI_Signal, SignalDescription, declared_signals, signal_infos
-from qmi.actors.rpc_object import QMI_RpcObject, interface_of
+from qmi.actors.rpc_object import QMI_RpcObject, interface_of, make_object
 from qmi.actors.tasks.restart import RestartRule, Restarts
 from qmi.actors.tasks.task import QMI_Task, Taken, copied
 from qmi.errors import QMI_TaskRunException, QMI_TimeoutException, QMI_UsageException
@@ -173,7 +173,7 @@ class QMI_TaskRunner(QMI_RpcObject):
     def _make_task(self) -> QMI_Task[object, object]:
         if self._taken is not None and not self._pending:
             self._pending.append(self._taken)  # what others have set shall outlive a restart
-        return self._task_class(self, self._name, *self._task_args, **self._task_kwargs)
+        return make_object(self._task_class, self, self._name, self._task_args, self._task_kwargs)
 
     def _task_failed(self, error: BaseException) -> float | None:
         if self.restart_rule is None:
