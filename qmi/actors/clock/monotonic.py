@@ -175,6 +175,7 @@ class _ThreadTimer(_Closing):
         self._gate.acquire()
         self.interrupted = False
         self._prepared_in: int | None = None
+        self._woken_late: float | None = None
 
     def interrupt(self) -> None:
         with self._guard:
@@ -204,6 +205,9 @@ class _ThreadTimer(_Closing):
     def _sleep_until(self, t: float) -> bool:
         """Sleep until shortly before this time; whether the sleep was interrupted."""
         now = time.monotonic
+        if self._woken_late is not None:  # noted then, learned now: who has been woken is in a hurry
+            self._aim.woke(self._woken_late)
+            self._woken_late = None
         left = t - now()
         while left > _TOO_SHORT_TO_SLEEP and not self.interrupted:
             early = self._aim.early(left)
@@ -213,7 +217,7 @@ class _ThreadTimer(_Closing):
                 return True
             left = t - now()
             if left <= early:
-                self._aim.woke(early - left)
+                self._woken_late = early - left
                 break
         return False
 
@@ -234,6 +238,7 @@ class _LoopTimer(_Closing):
         self._aim = aim
         self._timer = timer
         self._prepared = False
+        self._woken_late: float | None = None
 
     def close(self) -> None:
         if self._timer is not None:
@@ -241,6 +246,9 @@ class _LoopTimer(_Closing):
 
     async def sleep_until(self, t: float) -> None:
         now = time.monotonic
+        if self._woken_late is not None:  # noted then, learned now: who has been woken is in a hurry
+            self._aim.woke(self._woken_late)
+            self._woken_late = None
         left = t - now()
         early = self._aim.early(left)
         if left <= _TOO_SHORT_TO_SLEEP or early >= left:
@@ -249,7 +257,7 @@ class _LoopTimer(_Closing):
             target = t - early
             while now() < target:
                 await self._sleep_until(min(target, now() + _LONGEST_SLEEP))
-            self._aim.woke(now() - target)
+            self._woken_late = now() - target
         while now() < t:
             pass
 

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import trio
@@ -42,6 +43,42 @@ def clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Cl
         monkeypatch.setattr(clock_module, "open_timer", no_timer)
         monkeypatch.setattr(clock_module, "remove_timer_slack", lambda: False)
     return MonotonicClock()
+
+
+def test_thread_timer_learns_how_late_it_was_woken_when_it_sleeps_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    late, moment = 50e-6, [1000.0]
+    learned: list[float] = []
+
+    def sleep(timer: clock_module._ThreadTimer, seconds: float) -> bool:
+        moment[0] += seconds + late
+        return False
+
+    monkeypatch.setattr(clock_module, "time", SimpleNamespace(monotonic=lambda: moment[0]))
+    monkeypatch.setattr(clock_module._ThreadTimer, "_sleep", sleep)
+    monkeypatch.setattr(AimEarly, "woke", lambda aim, delay: learned.append(delay))
+    with MonotonicClock().thread_waiter() as waiter:
+        # What is due has waited long enough: it starts first.
+        assert waiter.wait_until(1001.0)
+        assert learned == []
+        assert waiter.wait_until(1002.0)
+        assert learned == [pytest.approx(late, abs=1e-9)]
+
+
+async def test_loop_timer_learns_how_late_it_was_woken_when_it_sleeps_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    late, moment = 50e-6, [1000.0]
+    learned: list[float] = []
+
+    async def sleep(timer: clock_module._LoopTimer, target: float) -> None:
+        moment[0] = target + late
+
+    monkeypatch.setattr(clock_module, "time", SimpleNamespace(monotonic=lambda: moment[0]))
+    monkeypatch.setattr(clock_module._LoopTimer, "_sleep_until", sleep)
+    monkeypatch.setattr(AimEarly, "woke", lambda aim, delay: learned.append(delay))
+    with MonotonicClock().loop_waiter() as waiter:
+        await waiter.sleep_until(1001.0)
+        assert learned == []
+        await waiter.sleep_until(1002.0)
+        assert learned == [pytest.approx(late, abs=1e-9)]
 
 
 def interrupted(waiter: ThreadTimer) -> bool:
