@@ -43,6 +43,10 @@ class UsbIdentity(NamedTuple):
         return f"usb={self.vendor:04x}:{self.product:04x}" + (f":{self.serial}" if self.serial else "")
 
 
+_NOTHING_SAID = "n/a"
+"""What pyserial has for the description of a port of which the system says nothing."""
+
+
 class SerialPort(NamedTuple):
     """A serial port of this computer.
 
@@ -63,7 +67,8 @@ def serial_ports() -> list[SerialPort]:
     ports = []
     for port in importlib.import_module("serial.tools.list_ports").comports():
         identity = None if port.vid is None else UsbIdentity(port.vid, port.pid, port.serial_number or None)
-        ports.append(SerialPort(port.device, identity, port.description or ""))
+        said = port.description or ""
+        ports.append(SerialPort(port.device, identity, "" if said == _NOTHING_SAID else said))
     return sorted(ports)
 
 

@@ -45,5 +45,5 @@ def member_texts(interface: Interface) -> dict[str, dict[str, str]]:
 
 
 def first_line(doc: str) -> str:
-    """The first line of a docstring."""
-    return doc.strip().partition("\n")[0]
+    """The first line of a docstring, without the marks that only documentation makes type of."""
+    return doc.strip().partition("\n")[0].replace("``", "")

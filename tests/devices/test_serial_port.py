@@ -191,3 +191,9 @@ def test_transports_are_listed_without_visa(ports: list[Any], monkeypatch: pytes
     monkeypatch.setitem(__import__("sys").modules, "pyvisa", None)
     ports[:] = PORTS[-1:]
     assert list_transports() == [FoundTransport("serial:/dev/ttyS0", "/dev/ttyS0: ttyS0")]
+
+
+@pytest.mark.parametrize("said", ["n/a", "", None])
+def test_port_of_which_the_system_says_nothing_is_listed_by_its_name(ports: list[Any], said: Any) -> None:
+    ports[:] = [usb_port("/dev/ttyS0", None, None, None, said)]
+    assert list_transports() == [FoundTransport("serial:/dev/ttyS0", "/dev/ttyS0")]

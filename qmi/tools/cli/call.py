@@ -9,6 +9,7 @@ from qmi.actors.interface import Interface
 from qmi.names import Address, parse_member
 from qmi.presenting.annotations import configured_modules, resolver
 from qmi.presenting.call_arguments import bind
+from qmi.presenting.members import first_line
 from qmi.presenting.methods import Found, find_method, method_json, setting_of, signature_text
 from qmi.presenting.places import allowed_now
 from qmi.tools.cli.errors import EXIT_OK, user_errors
@@ -92,13 +93,9 @@ def list_methods(interface: Interface, address: Address, terminal: Terminal) -> 
     from qmi.actors.presentation import shown_class  # it needs trio, for which a shell would wait after TAB
 
     terminal.write(f"{address} ({shown_class(interface)})")
-    rows = [(signature_text(name, method), _first_line(method.doc)) for name, method in found]
+    rows = [(signature_text(name, method), first_line(method.doc)) for name, method in found]
     terminal.table(("method", "what it does"), rows)
     return EXIT_OK
-
-
-def _first_line(text: str) -> str:
-    return text.strip().partition("\n")[0]
 
 
 def method_help(found: Found) -> str:

@@ -6,7 +6,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
 
-from qmi.errors import QMI_Exception
+from qmi.errors import QMI_Exception, QMI_UsageException
 from qmi.names import Address, parse_member
 from qmi.parameters.snapshot import Change, Snapshot, diff, with_unit
 from qmi.presenting.annotations import configured_modules, resolver
@@ -84,7 +84,7 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
 
 
 def _get(arguments: Namespace, terminal: Terminal) -> int:
-    wanted = [parse_member(path) for path in arguments.paths]
+    wanted = [_parse(path) for path in arguments.paths]
     with laboratory(arguments) as lab:
         found: dict[str, tuple[Place, object]] = {}
         failed: dict[str, str] = {}
@@ -102,6 +102,15 @@ def _get(arguments: Namespace, terminal: Terminal) -> int:
     for name, why in failed.items():
         terminal.error(why if name in why else f"{name}: {why}")
     return EXIT_FAILED if failed else EXIT_OK
+
+
+def _parse(path: str) -> tuple[Address, str]:
+    try:
+        return parse_member(path)
+    except QMI_UsageException as error:
+        if path.count(".") != 1 or "*" in path:
+            raise
+        raise QMI_UsageException(f"{error}; '{path}.*' are all parameters of {path}") from None
 
 
 def _read_all(

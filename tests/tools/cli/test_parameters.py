@@ -61,6 +61,20 @@ def test_get_with_a_pattern_prints_all_that_fit(cli: Cli, psu: Any) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("lab.psu", "; got 'lab.psu'; 'lab.psu.*' are all parameters of lab.psu"),
+        ("lab", "; got 'lab'"),
+        ("lab.*", "; got 'lab.*'"),
+    ],
+)
+def test_get_of_an_object_says_how_all_of_it_is_read(cli: Cli, psu: Any, path: str, said: str) -> None:
+    done = cli("get", path)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == f"qmi: it is written CONTEXT.OBJECT.NAME, such as lab.psu.voltage{said}\n"
+
+
 def test_get_prints_json(cli: Cli, psu: Any) -> None:
     done = cli("get", "lab.psu.voltage", "lab.psu.mode", "--json")
     assert done.json == {
