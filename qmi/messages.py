@@ -11,9 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 from msgspec import Struct, field
+
+from qmi.records import NamedTuple
 
 Args: TypeAlias = tuple[object, ...]
 """Positional arguments: users' values, which pass through as they are."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from qmi.errors import QMI_InvalidValueException, QMI_UsageException
+from qmi.records import NamedTuple
 
 MAX_NAME_LENGTH = 63
 _NAME = re.compile(r"[-_a-zA-Z0-9()]{1,63}\Z")

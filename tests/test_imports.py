@@ -67,6 +67,18 @@ def test_classes_that_a_start_needs_are_no_dataclasses_but_for_those_that_users_
     assert run.stdout.split() == ["RestartRule,SafeWhen"]
 
 
+def test_annotations_of_named_tuples_that_a_start_needs_are_not_compiled() -> None:
+    program = (
+        "import sys, qmi; qmi.start('imports', None); qmi.stop()\n"
+        "found = [c for n, m in sys.modules.items() if n.startswith('qmi') for c in vars(m).values()]\n"
+        "made = [c for c in found if isinstance(c, type) and issubclass(c, tuple) and '_fields' in vars(c)]\n"
+        "assert len(made) > 20\n"
+        "print(*sorted({c.__name__ for c in made if any(type(a) is not str for a in c.__annotations__.values())}))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
+    assert run.stdout.split() == ["PeerSubscriber"]  # which is generic
+
+
 def test_links_are_imported_by_a_thread_when_the_first_one_is_made() -> None:
     # In the thread of the loop, that would stop all loops of the program for as long.
     program = """

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from qmi._version import __version__
 from qmi.actors.future import QMI_RpcFuture
@@ -16,6 +16,7 @@ from qmi.actors.rpc_object import QMI_RpcObject
 from qmi.errors import QMI_UnknownNameException
 from qmi.messages import Origin
 from qmi.names import Address
+from qmi.records import NamedTuple
 from qmi.runtime.call_context import CALLER
 
 if TYPE_CHECKING:

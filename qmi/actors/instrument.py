@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import logging
 import sys
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from qmi.actors.interface import direct_method, published, rpc_method
 from qmi.actors.rpc_object import Polling, QMI_RpcObject
 from qmi.actors.safe_states import SafeWhen
 from qmi.errors import QMI_InvalidOperationException
+from qmi.records import NamedTuple
 
 _logger = logging.getLogger("qmi.core.instrument")
 

@@ -11,19 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from functools import partialmethod
 from types import MappingProxyType
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    ClassVar,
-    Concatenate,
-    Generic,
-    NamedTuple,
-    ParamSpec,
-    TypeVar,
-    cast,
-    get_origin,
-    overload,
-)
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, cast, get_origin, overload
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -31,6 +19,7 @@ from msgspec.structs import replace
 from qmi.errors import QMI_UsageException
 from qmi.messages import ENTER_BLOCK, EXIT_BLOCK, GET_PROPERTY, SET_PROPERTY
 from qmi.names import ParameterPath, parse_parameter_path
+from qmi.records import NamedTuple
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)

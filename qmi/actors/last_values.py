@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
+
+from qmi.records import NamedTuple
 
 VALUES: Final = "_rpc_values"
 """The attribute of an object that has them, with their times, by the names of its parameters."""

@@ -18,9 +18,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from qmi.messages import LockAnswer, LockInfo, Origin, Token
+from qmi.records import NamedTuple
 
 W = TypeVar("W")
 

@@ -19,7 +19,7 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 import trio
 
@@ -29,6 +29,7 @@ from qmi.actors.interface import Method
 from qmi.actors.mailbox import Mailbox
 from qmi.actors.user_errors import text_of
 from qmi.messages import Origin
+from qmi.records import NamedTuple
 from qmi.runtime.call_context import EXECUTION
 from qmi.runtime.wakeup import Loop
 

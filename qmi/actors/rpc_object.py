@@ -6,7 +6,7 @@ import inspect
 import re
 import sys
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar
 
 from qmi.actors.interface import (
     BLOCK_METHODS,
@@ -23,6 +23,7 @@ from qmi.actors.pubsub.signal import SignalDescription, declared_signals, signal
 from qmi.actors.structures import describe_structure, same_structure
 from qmi.errors import QMI_UnknownRpcException, QMI_UsageException
 from qmi.names import nearest
+from qmi.records import NamedTuple
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

@@ -13,7 +13,7 @@ import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 import trio
 
@@ -21,6 +21,7 @@ from qmi.actors.future import NO_ARGUMENTS, Callee, PendingCall
 from qmi.actors.interface import Method
 from qmi.errors import QMI_InvalidValueException, QMI_UnknownRpcException
 from qmi.messages import Origin
+from qmi.records import NamedTuple
 
 _logger = logging.getLogger("qmi.core.instrument")
 

@@ -7,13 +7,14 @@ imports go one way: the actor knows its parts.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from qmi.actors.future import Callee, Turn
 from qmi.actors.mailbox import Mailbox
 from qmi.actors.worker import Worker
 from qmi.messages import Origin
 from qmi.names import Address
+from qmi.records import NamedTuple
 from qmi.runtime.call_context import Facade
 from qmi.runtime.wakeup import Loop
 

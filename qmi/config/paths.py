@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from msgspec import Struct, field
 
@@ -24,6 +23,7 @@ from qmi.errors import (
     QMI_UnknownPlaceholderException,
     QMI_UsageException,
 )
+from qmi.records import NamedTuple
 
 _PLACEHOLDER = re.compile(r"\$(?:\$|\{([^{}]*)\}|([A-Za-z_][A-Za-z0-9_]*))?")
 DATE_FORMAT = "%Y-%m-%d"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import trio
 
@@ -19,6 +19,7 @@ from qmi.contexts.rights import RemoteRights
 from qmi.errors import QMI_InvalidOperationException, QMI_InvalidValueException, QMI_UnknownRpcException
 from qmi.messages import Call, LockInfo, Origin, Request
 from qmi.names import CONTEXT_OBJECT_NAME, Address
+from qmi.records import NamedTuple
 from qmi.runtime.wakeup import Loop
 
 _logger = logging.getLogger("qmi.core.rpc")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from qmi.messages import Origin
 from qmi.names import PASSING_PREFIXES, HostPort, is_relay
+from qmi.records import NamedTuple
 
 if TYPE_CHECKING:
     from qmi.net.io.link import Link

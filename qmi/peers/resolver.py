@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import trio
 
@@ -24,6 +24,7 @@ from qmi.net.discovery.udp import ask
 from qmi.net.protocol.bounds import describe_error
 from qmi.peers.addresses import configured, each_program_once, everywhere
 from qmi.peers.relaying import SiteRelay
+from qmi.records import NamedTuple
 
 _logger = logging.getLogger("qmi.core.messaging")
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from qmi.messages import Origin
+from qmi.records import NamedTuple
 from qmi.runtime.wakeup import Interrupt
 
 

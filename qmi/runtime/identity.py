@@ -6,7 +6,8 @@ import functools
 import os
 import socket
 import sys
-from typing import NamedTuple
+
+from qmi.records import NamedTuple
 
 
 class Identity(NamedTuple):

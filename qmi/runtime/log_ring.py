@@ -16,9 +16,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 from qmi.config.validators import printable_lines
+from qmi.records import NamedTuple
 from qmi.runtime.forks import abandon_in_child
 from qmi.runtime.random_bytes import random_bytes
 

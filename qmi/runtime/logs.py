@@ -24,13 +24,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from qmi.config.files import make_private_dirs
 from qmi.config.paths import DATE_FORMAT, DATETIME_FORMAT, Places
 from qmi.config.schema import CfgLogging, CfgQmi
 from qmi.config.validators import LOG_LEVELS, printable, printable_lines
 from qmi.errors import QMI_LogLevelException
+from qmi.records import NamedTuple
 from qmi.runtime.call_context import EXECUTION
 from qmi.runtime.log_ring import LOG_RING
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from qmi.actors.pubsub.receiver import Delivered, QMI_SignalReceiver
 from qmi.actors.pubsub.subscriptions import Topic
 from qmi.errors import QMI_UsageException
+from qmi.records import NamedTuple
 
 Since: TypeAlias = datetime | timedelta | float | None
 """From when on: a time with a timezone, or how long ago, as a timedelta or in seconds."""

@@ -7,13 +7,14 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from enum import Enum
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import trio
 
 from qmi.actors.pubsub.subscriptions import Topic
 from qmi.errors import QMI_SignalSubscriptionException, QMI_TimeoutException, QMI_UsageException
 from qmi.messages import Args
+from qmi.records import NamedTuple
 from qmi.runtime.call_context import current_interrupt
 from qmi.runtime.wakeup import (
     AsyncioWaker,

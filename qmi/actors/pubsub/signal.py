@@ -7,11 +7,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from numbers import Complex, Integral, Real
 from operator import attrgetter
-from typing import Final, NamedTuple, Protocol, overload
+from typing import Final, Protocol, overload
 
 from qmi.actors.interface import SignalInfo
 from qmi.errors import QMI_UsageException
 from qmi.messages import Args
+from qmi.records import NamedTuple
 
 _logger = logging.getLogger("qmi.core.pubsub")
 

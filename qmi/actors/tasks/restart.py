@@ -18,9 +18,9 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from qmi.errors import QMI_InvalidValueException
+from qmi.records import NamedTuple
 
 __all__ = ["RestartDecision", "RestartRule", "Restarts"]
 

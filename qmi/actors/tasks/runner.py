@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Sized
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import trio
 from msgspec import structs
@@ -28,6 +28,7 @@ from qmi.actors.tasks.restart import RestartRule, Restarts
 from qmi.actors.tasks.task import QMI_Task, Taken, copied
 from qmi.errors import QMI_TaskRunException, QMI_TimeoutException, QMI_UsageException
 from qmi.messages import Args, Kwargs
+from qmi.records import NamedTuple
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar

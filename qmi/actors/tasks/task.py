@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Sized
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from qmi.actors.clock.monotonic import Clock, ThreadTimer
 from qmi.actors.pubsub.signal import QMI_Signal
+from qmi.records import NamedTuple
 
 ST_co = TypeVar("ST_co", covariant=True)
 SG_co = TypeVar("SG_co", covariant=True)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import Any
 
 from qmi.names import HostPort
 from qmi.net.limits import ProtocolError
 from qmi.net.loopback import is_loopback
 from qmi.net.protocol import bounds, plain
 from qmi.net.protocol.bounds import MAX_FILTER, Field, OutOfBounds
+from qmi.records import NamedTuple
 
 QUESTION = b"QMI?\x01"
 ANSWER = b"QMI!\x01"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -32,6 +32,7 @@ from qmi.messages import (
 )
 from qmi.names import is_valid_name
 from qmi.net.protocol.kinds import Kind
+from qmi.records import NamedTuple
 
 MAX_INT = (1 << 63) - 1
 MAX_NAME = 255
