@@ -57,7 +57,7 @@ def test_named_tuple_is_described_as_one_of_typing(attribute: str) -> None:
 
 def test_named_tuple_behaves_as_one_of_typing() -> None:
     own, theirs = Own("a", 2), Theirs("a", 2)
-    assert own == theirs == ("a", 2)
+    assert tuple(own) == tuple(theirs) == ("a", 2)
     assert hash(own) == hash(theirs)
     assert repr(own) == repr(theirs).replace("Theirs", "Own")
     assert own._replace(port=3)._asdict() == theirs._replace(port=3)._asdict()
