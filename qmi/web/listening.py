@@ -29,6 +29,7 @@ from anycorn.worker_context import WorkerContext
 
 from qmi.errors import QMI_ConfigurationException, QMI_ConnectionException
 from qmi.names import is_loopback
+from qmi.peers.acceptor import holder_of
 from qmi.web.guard import App
 from qmi.web.options import Options
 
@@ -60,14 +61,17 @@ def listening_socket(options: Options) -> Iterator[socket.socket]:
         family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         made = socket.create_server(where[:2], family=family, backlog=100)
     except OSError as error:
-        raise QMI_ConnectionException(f"The pages cannot be served at {options.bind}: {_reason(error)}") from error
+        raise QMI_ConnectionException(
+            f"The pages cannot be served at {options.bind}: {_reason(error, port)}"
+        ) from error
     with made:
         yield made
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: OSError, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
-        return "another program has that address, and may show them already; name another one by --bind, or by web.bind"
+        holder = holder_of(port) or "another program"
+        return f"{holder} has that address, and may show them already; name another one by --bind, or by web.bind"
     return f"{error.strerror or error}; name another address by --bind, or by web.bind"
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -177,7 +178,7 @@ async def test_server_ends_although_a_browser_takes_nothing(config: Path, monkey
 
 
 async def test_address_that_is_taken_is_said_so(web: Web, config: Path) -> None:
-    with pytest.raises(QMI_ConnectionException, match=r"The pages cannot be served at 127\.0\.0\.1:.* by --bind"):
+    with pytest.raises(QMI_ConnectionException, match=rf": .*\(pid {os.getpid()}\) has that address.* by --bind"):
         await serve(load_config(str(config)), Options(bind=f"127.0.0.1:{web.port}"), web.said.append)
 
 
