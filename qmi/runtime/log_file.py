@@ -15,6 +15,7 @@ from qmi.config.files import make_private_dirs, open_private
 class LogFile(RotatingFileHandler):
     """A log file for this user alone, unless it was there before; a link is not followed. New ones get its mode."""
 
+    stream: TextIOWrapper
     _permissions: int | None = None
 
     def _open(self) -> TextIOWrapper:
