@@ -470,6 +470,14 @@ SAMPLES = [
         [1, "a", {"k": (1, 2.5)}, {3: {4}}],
         [TrapEnum.A, np.arange(6).reshape(2, 3), np.zeros(2, [("a", "i4"), ("b", "f8")]), np.float32(1)],
         [ValueError("x"), range(3), slice(1), 2**80, frozenset({1, 2}), 1j],
+        [(1, 2.5, "a")] * 5,
+        [{"a": 1, "b": None}] * 5,
+        [{"a": (1, 2)}] * 5,
+        {f"{n}": n for n in range(60)},
+        dict.fromkeys(range(60)),
+        [1.5, None] * 40,
+        ["a", 1, None] * 30,
+        [b"ab"] * 70,
     )
 ]
 
