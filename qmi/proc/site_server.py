@@ -55,6 +55,10 @@ _RELOADED: Final = "Reloaded server configuration"
 _NOT_RELOADED: Final = "Failed to reload server configuration"
 
 
+class PortTakenError(QMI_UsageException, QMI_RuntimeException):
+    """A port that a server of a site was to have belongs to another program, or is none of this computer's."""
+
+
 class Started(Struct, frozen=True):
     """A server that runs.
 
@@ -362,7 +366,7 @@ class SiteServer:
         """Refuse to start where somebody else listens.
 
         Raises:
-            QMI_RuntimeException: If a port is taken.
+            PortTakenError: If a port is taken.
         """
         ports = [self.address]
         if len(self._config.site.addresses) > 1:
@@ -372,7 +376,7 @@ class SiteServer:
                 holder = port_holder(port)
                 by = f" by {holder}" if holder else ""
                 remedy = "stop what has it, or choose another port in 'site.servers'"
-                raise QMI_RuntimeException(f"{port} cannot be listened at: {reason}{by}; {remedy}")
+                raise PortTakenError(f"{port} cannot be listened at: {reason}{by}; {remedy}")
 
     # What it keeps
 

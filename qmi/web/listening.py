@@ -27,7 +27,7 @@ from anycorn.tcp_server import TCPServer
 from anycorn.utils import wrap_app
 from anycorn.worker_context import WorkerContext
 
-from qmi.errors import QMI_ConfigurationException, QMI_ConnectionException
+from qmi.errors import QMI_ConfigurationException, QMI_UsageException
 from qmi.names import is_loopback
 from qmi.peers.acceptor import holder_of
 from qmi.web.guard import App
@@ -54,16 +54,14 @@ def listening_socket(options: Options) -> Iterator[socket.socket]:
     """The socket that listens, for the length of the block.
 
     Raises:
-        QMI_ConnectionException: If the address is taken, or is none of this computer.
+        QMI_UsageException: If the address is taken, or is none of this computer.
     """
     host, port = options.address
     try:
         family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         made = socket.create_server(where[:2], family=family, backlog=100)
     except OSError as error:
-        raise QMI_ConnectionException(
-            f"The pages cannot be served at {options.bind}: {_reason(error, port)}"
-        ) from error
+        raise QMI_UsageException(f"The pages cannot be served at {options.bind}: {_reason(error, port)}") from error
     with made:
         yield made
 

@@ -93,9 +93,8 @@ async def serve(
         task_status: Is told the address.
 
     Raises:
-        QMI_UsageException: If the options will not do.
+        QMI_UsageException: If the options will not do, or the address is taken.
         QMI_ConfigurationException: If a package is missing.
-        QMI_ConnectionException: If the address is taken.
     """
     _prepare()
     check_own_certificate(config, options.context_name)

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -33,6 +34,15 @@ def test_command_prints_the_address_gives_way_and_ends_by_ctrl_c(config: Path) -
         program.send_signal(signal.SIGINT)
         assert program.communicate(timeout=30)[1] == ""
         assert program.returncode == 0
+
+
+def test_fault_23_pages_whose_port_is_taken_name_who_has_it(cli: Cli) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        where = f"127.0.0.1:{other.getsockname()[1]}"
+        found = cli("web", "--bind", where)
+    assert (found.code, found.out) == (2, "")
+    assert f"The pages cannot be served at {where}: " in found.err
+    assert f"(pid {os.getpid()}) has that address" in found.err
 
 
 def test_users_are_added_listed_and_removed(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

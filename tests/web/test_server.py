@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from qmi.config.loader import load_config
 from qmi.contexts.async_context import Context
-from qmi.errors import QMI_ConnectionException, QMI_UsageException
+from qmi.errors import QMI_UsageException
 from qmi.web import listening, site
 from qmi.web.guard import SECURITY_HEADERS
 from qmi.web.options import Options
@@ -178,7 +178,7 @@ async def test_server_ends_although_a_browser_takes_nothing(config: Path, monkey
 
 
 async def test_address_that_is_taken_is_said_so(web: Web, config: Path) -> None:
-    with pytest.raises(QMI_ConnectionException, match=rf": .*\(pid {os.getpid()}\) has that address.* by --bind"):
+    with pytest.raises(QMI_UsageException, match=rf": .*\(pid {os.getpid()}\) has that address.* by --bind"):
         await serve(load_config(str(config)), Options(bind=f"127.0.0.1:{web.port}"), web.said.append)
 
 

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 from qmi.config.command_line import ToolParser, tell_error
 from qmi.errors import QMI_Exception
+from qmi.tools.cli.errors import CommandError
 
 COMMANDS = {
     "new": "write the package of a new driver, with simulator, tests and page",
@@ -39,7 +40,8 @@ def main(arguments: Sequence[str] | None = None, program: str = _PROGRAM) -> int
         program: The name of the command, for help and errors.
 
     Returns:
-        The exit code: 0; 1 for a failure, or for findings of ``check``; 2 for a wrong command line; 130 after Ctrl-C.
+        The exit code: 0; 1 for a failure, or for findings of ``check``; 2 for a wrong command line, or an
+        address that cannot be had; 130 after Ctrl-C.
     """
     try:
         given = make_parser(program).parse_args(arguments)
@@ -49,7 +51,7 @@ def main(arguments: Sequence[str] | None = None, program: str = _PROGRAM) -> int
         code: int = importlib.import_module(f"{__package__}.{given.command}").run(given)
     except (QMI_Exception, OSError) as error:
         tell_error(str(error), program, "error: ")
-        return 1
+        return error.code if isinstance(error, CommandError) else 1
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return 130

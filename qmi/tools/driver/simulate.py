@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -14,7 +15,9 @@ from types import FrameType
 from qmi.core.driver import Simulator
 from qmi.core.instrument import QMI_Instrument
 from qmi.errors import QMI_Exception, QMI_UsageException
+from qmi.peers.acceptor import holder_of
 from qmi.testing import serve_simulator
+from qmi.tools.cli.errors import EXIT_USAGE, CommandError
 from qmi.tools.driver import target
 from qmi.tools.driver.arguments import add_constructor_arguments, constructor_arguments
 
@@ -57,7 +60,8 @@ def run(given: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return 0
     except OSError as error:
-        raise QMI_UsageException(f"The simulator cannot be served at {where}: {error.strerror or error}") from error
+        text = f"The simulator cannot be served at {where}: {_reason(error, given.tcp)}"
+        raise CommandError(text, EXIT_USAGE) from error
     sys.stderr.write("error: the simulator has stopped by itself; its log says why\n")
     return 1
 
@@ -82,6 +86,17 @@ def _address(text: str) -> str:
     if not port.isdigit() or int(port) > 65535:
         raise QMI_UsageException(f"--tcp takes HOST:PORT, such as {_LOCALHOST}:5025, got {text!r}")
     return f"{host or _LOCALHOST}:{port}"
+
+
+def _reason(error: OSError, tcp: str | None) -> str:
+    """Why it cannot listen, and what to do."""
+    # Not its strerror, to which Python adds the address once more.
+    why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
+    if tcp is None:
+        return why
+    holder = holder_of(int(tcp.rpartition(":")[2])) if error.errno == errno.EADDRINUSE else ""
+    by = f", by {holder}" if holder else ""
+    return f"{why}{by}; name another address by --tcp (port 0 takes any free one)"
 
 
 @contextmanager

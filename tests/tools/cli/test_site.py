@@ -61,11 +61,12 @@ def test_status_of_a_server_that_is_not_there_is_a_failure(cli: Cli, config: Pat
     assert (row["server"], row["state"], row["contexts"]) == (address(config), "not reached", 0)
 
 
-def test_start_where_a_port_is_taken_is_a_failure(cli: Cli, config: Path) -> None:
+@pytest.mark.parametrize("command", ["start", "run"])
+def test_fault_23_site_server_whose_port_is_taken_has_exit_code_2(command: str, cli: Cli, config: Path) -> None:
     (where,) = load_config(config).site.addresses
     with socket.create_server(where):
-        found = cli("site", "start")
-    assert found.code == 1
+        found = cli("site", command)
+    assert found.code == 2
     assert f"qmi: {where} cannot be listened at: it is in use" in found.err
 
 

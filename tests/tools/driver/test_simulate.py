@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -134,11 +135,20 @@ def test_simulate_says_where_the_driver_fails(
     assert "Broken cannot be made: ZeroDivisionError: division by zero (" in capsys.readouterr().err
 
 
-def test_simulate_says_that_a_port_is_in_use(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("form", ["127.0.0.1:{}", ":{}", "{}"])
+def test_fault_23_simulate_names_who_has_the_port(form: str, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        where = f"127.0.0.1:{other.getsockname()[1]}"
-        assert main(["simulate", OVEN, "--tcp", where]) == 1
-    assert f"The simulator cannot be served at tcp:{where}: Address already in use" in capsys.readouterr().err
+        port = other.getsockname()[1]
+        assert main(["simulate", OVEN, "--tcp", form.format(port)]) == 2
+    said = capsys.readouterr().err
+    assert f"The simulator cannot be served at tcp:127.0.0.1:{port}: {os.strerror(errno.EADDRINUSE)}, by " in said
+    assert f"(pid {os.getpid()}); name another address by --tcp" in said
+    assert said.count("\n") == 1
+
+
+def test_simulate_refuses_an_address_of_another_computer(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", OVEN, "--tcp", "192.0.2.1:0"]) == 2
+    assert "cannot be served at tcp:192.0.2.1:0: " in capsys.readouterr().err
 
 
 @pytest.mark.slow
