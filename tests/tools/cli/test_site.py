@@ -49,7 +49,7 @@ def test_server_of_another_computer_is_told_where_it_belongs(action: str, cli: C
 def test_action_that_is_missing_is_told(cli: Cli) -> None:
     found = cli("site")
     assert (found.code, found.out) == (2, "")
-    assert "start|stop|status|who|run|systemd" in found.err
+    assert "needs a command: start, stop, status, who, run, systemd; see" in found.err
 
 
 def test_status_of_a_server_that_is_not_there_is_a_failure(cli: Cli, config: Path) -> None:
