@@ -454,14 +454,20 @@ class Connections:
         dial.outcome.fail(failure(f"{what}: {reason}"))  # unless there is a link, or was
 
     async def _dial_once(self, dial: _Dial) -> str:
+        is_made = False
+
         def ready(made: Link) -> None:
-            dial.link = made
+            nonlocal is_made
+            dial.link, is_made = made, True
 
         try:
             sock, where = await reach(dial.name, dial.where, self._config.limits.connect_timeout, self.relay)
-            with sock:
+            try:
                 owner = _ConnectionHandler(self, dial)
                 await self._connector.enter(sock, Role.CONNECTING, where, owner, expected=dial.name, ready=ready)
+            finally:
+                if not is_made:  # else the link closes it, when no thread waits for it any more
+                    sock.close()
         except OSError as error:
             dial.refused = isinstance(error, ConnectionRefusedError)
             return error.strerror or str(error)

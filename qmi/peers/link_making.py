@@ -114,7 +114,8 @@ class LinkMaker:
         """Make a link of a connection and drive it until it is lost.
 
         Args:
-            sock: The connection.
+            sock: The connection. The link closes it in the end, perhaps a moment after this has returned: threads that
+                read it may still wait for it. If there is no link, whoever calls this closes it.
             role: Which side of it this is.
             where: Address of the other side.
             owner: Gets what comes in.

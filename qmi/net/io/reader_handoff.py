@@ -28,11 +28,12 @@ from qmi.net.io.read_gate import Poller, ReadGate
 from qmi.net.protocol.events import Event
 from qmi.runtime.doorbell import Doorbell, Idler
 from qmi.runtime.processors import PROCESSORS
+from qmi.runtime.sigint import INTERRUPTS
 
 _PATIENCE = 0.05
 """How many seconds a thread waits for something to come before the loop stands by again."""
-_POLL_MS = 250
-"""How many milliseconds a caller sleeps before it looks whether the link is still there."""
+_LONGEST = 0.25
+"""How many seconds a caller sleeps before it looks whether the link is still there."""
 _SPIN = 100e-6
 """For how long, in seconds, somebody looks for the next message before sleeping; a lone processor has better to do."""
 PATIENT = 16
@@ -228,11 +229,12 @@ class ReaderHandoff:
             end = None if timeout is None else now + timeout
             gate.shut()
             self._spin(done, now, self._for_answers.spin(now), self._for_answers)
-            while not done() and self._may_read():
-                left = _POLL_MS if end is None else min(_POLL_MS, max(0, round((end - time.monotonic()) * 1000)))
-                if self._more or self._wait(left):
+            # Also where there is always more to read: its time ends, and Ctrl-C strikes as soon as it waits elsewhere.
+            while not done() and self._may_read() and not INTERRUPTS.pending:
+                left = _LONGEST if end is None else min(_LONGEST, end - time.monotonic())
+                if self._more or self._wait(max(0, round(left * 1000))):
                     self._read()
-                elif end is not None and time.monotonic() >= end:
+                if left <= 0:
                     break
         finally:
             self._give_back()

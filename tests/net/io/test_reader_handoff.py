@@ -20,6 +20,7 @@ from qmi.net.io.reader_handoff import ReaderHandoff
 from qmi.net.protocol.events import Event, PeerLost
 from qmi.net.protocol.link_ends import LossKind
 from qmi.runtime.doorbell import Doorbell
+from qmi.runtime.sigint import INTERRUPTS
 
 pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="the loop reads all links")
 LOST = PeerLost(LossKind.DISCONNECTED, "gone")
@@ -259,6 +260,39 @@ def test_caller_has_its_time_and_no_more(link: Link, handoff: ReaderHandoff) -> 
     began = time.monotonic()
     handoff.drive_io(never, 0.05)
     assert 0.05 <= time.monotonic() - began < 5
+    assert handoff.take()
+
+
+@pytest.mark.parametrize("holds_more", [True, False])
+def test_caller_has_its_time_where_there_is_always_more_to_read(
+    link: Link, handoff: ReaderHandoff, holds_more: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = 0
+
+    def read_once() -> tuple[bool, list[Event]]:
+        nonlocal reads
+        reads += 1
+        assert reads < 1_000_000
+        return holds_more, []
+
+    link.far.send(b"a")
+    monkeypatch.setattr(link, "read_once", read_once)
+    handoff.drive_io(never, 0.01)
+    assert reads
+    assert handoff.take()
+
+
+def test_caller_does_not_read_on_where_ctrl_c_is_pending(
+    link: Link, handoff: ReaderHandoff, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_once() -> tuple[bool, list[Event]]:
+        monkeypatch.setattr(INTERRUPTS, "pending", True)
+        return True, []
+
+    link.far.send(b"a")
+    monkeypatch.setattr(link, "read_once", read_once)
+    monkeypatch.setattr(handoff_module, "_SPIN", 0.0)
+    handoff.drive_io(never, 10.0)
     assert handoff.take()
 
 

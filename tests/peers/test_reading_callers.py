@@ -1,0 +1,92 @@
+"""Callers that read the link for themselves: what happens meanwhile to the link, and in their thread."""
+
+from __future__ import annotations
+
+import logging
+import math
+import select
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from qmi.errors import QMI_OutcomeUnknownException
+from qmi.net.io.link import Link
+from qmi.net.io.reader_handoff import ReaderHandoff
+from tests.support.lab import make_context
+from tests.support.links import Lab
+
+pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="the loop reads all links")
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """The link may be gone at the end of the test."""
+    with make_context("here") as here, make_context("there") as there:
+        made = Lab(here, there)
+        yield made
+        made.actual().gate.set()
+
+
+@pytest.fixture
+def link(lab: Lab) -> Link:
+    """The link, which callers may read."""
+    made = lab.link(lab.here, "there")
+    while made._handoff.gate is None:
+        lab.bench.echo()
+    return made
+
+
+def loop_turns(link: Link, count: int = 10) -> None:
+    """Wait until the loop has had so many turns."""
+    for _ in range(count):
+        turned = threading.Event()
+        assert link.loop.soon(turned.set)
+        assert turned.wait(10)
+
+
+@pytest.mark.parametrize("timeout", [math.inf, 1e308])
+def test_caller_may_wait_as_long_as_it_likes(
+    lab: Lab, link: Link, timeout: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ReaderHandoff, "_spin", lambda *_: None)
+    assert lab.bench.echo(1, rpc_timeout=timeout) == 1
+    assert link.is_up
+
+
+@pytest.mark.parametrize("who_connected", [True, False])
+def test_end_of_link_while_a_caller_reads_is_no_fault(
+    lab: Lab, link: Link, who_connected: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    poll = ReaderHandoff._poll
+    reads = threading.Event()
+
+    def poll_until_the_loop_is_done(self: ReaderHandoff, milliseconds: int) -> bool:
+        if self is not link._handoff:
+            return poll(self, milliseconds)
+        reads.set()
+        found = poll(self, milliseconds)
+        if link.loss is not None:
+            loop_turns(link)
+        return found
+
+    monkeypatch.setattr(ReaderHandoff, "_poll", poll_until_the_loop_is_done)
+    ended: list[object] = []
+    caller = threading.Thread(target=lambda: ended.append(outcome(lab.bench.block)))
+    caller.start()
+    assert reads.wait(10)
+    one, other = (lab.here, "there") if who_connected else (lab.there, "here")
+    one.disconnect_from_peer(other)
+    caller.join(10)
+    assert isinstance(ended[0], QMI_OutcomeUnknownException)
+    loop_turns(link)
+    assert link.descriptor() < 0
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def outcome(call: Callable[[], object]) -> object:
+    """What a call returns or raises."""
+    try:
+        return call()
+    except Exception as error:
+        return error
