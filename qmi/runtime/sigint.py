@@ -64,6 +64,12 @@ AGAIN = 0.0005
 AGAIN_AFTER_RELEASE = 0.01
 """The same for one that came during a release, which may take long."""
 END_SIGNALS: Final = tuple(int(getattr(signal, name)) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+_OF_PROGRAMS: Final = tuple(
+    int(getattr(signal, name)) for name in ("SIGALRM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
+)
+_ALL_SIGNALS: Final = tuple(sorted(map(int, signal.valid_signals())))
+_LOOK_AT_HANDLERS = 0.05
+"""How often, in seconds, the handlers of all signals are looked at."""
 
 _ROOT = Path(__file__).parents[1]
 _WEAK = frozenset({WeakSet.__init__.__code__.co_filename, WeakValueDictionary.__init__.__code__.co_filename})
@@ -321,6 +327,47 @@ class InterruptHandler:
 INTERRUPTS = InterruptHandler()
 """The one of this process: a signal belongs to the whole process."""
 HANDLER: Final = INTERRUPTS.handler
+
+
+class ProgramHandlers:
+    """Whether the program has handlers of its own, for any signal.
+
+    Python calls them between any two steps of the main thread, and they may raise, take their time, or make calls
+    themselves. So the main thread does nothing then for which others would have to wait.
+    """
+
+    __slots__ = ("_due", "_found")
+
+    def __init__(self) -> None:
+        self._due = 0.0
+        self._found = False
+
+    def may_run_here(self) -> bool:
+        """Whether such a handler may be called in this thread.
+
+        Each call of a method asks: the signals that programs send themselves are looked at each time, and all of them
+        now and then.
+        """
+        if _thread.get_ident() != threading.main_thread().ident:
+            return False
+        for number in _OF_PROGRAMS:
+            if callable(current_handler(number)):
+                return True
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + _LOOK_AT_HANDLERS
+            self._found = any(self._is_the_programs(number) for number in _ALL_SIGNALS)
+        return self._found
+
+    @staticmethod
+    def _is_the_programs(number: int) -> bool:
+        if number == SIGINT:
+            return INTERRUPTS.whose() is Handler.PROGRAM
+        handler = current_handler(number)
+        return callable(handler) and handler is not HANDLER
+
+
+PROGRAM_HANDLERS = ProgramHandlers()
 
 
 def may_interrupt(frame: FrameType | None) -> bool:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import logging
 import math
 import select
+import signal
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import pytest
 
 from qmi.errors import QMI_OutcomeUnknownException
 from qmi.net.io.link import Link
 from qmi.net.io.reader_handoff import ReaderHandoff
+from qmi.runtime.sigint import PROGRAM_HANDLERS
+from qmi.runtime.wakeup import wait_on
 from tests.support.lab import make_context
 from tests.support.links import Lab
 
@@ -90,3 +95,84 @@ def outcome(call: Callable[[], object]) -> object:
         return call()
     except Exception as error:
         return error
+
+
+@pytest.fixture(params=["SIGUSR1", "SIGALRM", "SIGHUP", "SIGCHLD"])
+def signalled(
+    request: pytest.FixtureRequest, link: Link, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[Callable[[], object]], None]]:
+    """Has a handler of the program do something in the main thread where it waits for an answer, once."""
+    number = getattr(signal, request.param)
+    todo: list[Callable[[], object]] = []
+
+    def signalled_in(wait: Callable[..., Any]) -> Callable[..., Any]:
+        def waits(*args: Any) -> Any:
+            if todo and threading.current_thread() is threading.main_thread():
+                signal.raise_signal(number)
+            return wait(*args)
+
+        return waits
+
+    monkeypatch.setattr(ReaderHandoff, "_poll", signalled_in(ReaderHandoff._poll))
+    monkeypatch.setattr("qmi.actors.future.wait_on", signalled_in(wait_on))
+    before = signal.signal(number, lambda *_: todo.pop()())
+    PROGRAM_HANDLERS.__init__()  # type: ignore[misc]
+    yield todo.append
+    signal.signal(number, before)
+    PROGRAM_HANDLERS.__init__()  # type: ignore[misc]
+    assert not todo
+
+
+def test_signal_handler_of_the_program_calls_where_a_caller_reads(
+    lab: Lab, link: Link, signalled: Callable[[Callable[[], object]], None]
+) -> None:
+    got: list[object] = []
+
+    def call() -> None:
+        got.append(outcome(partial(lab.coro.echo, 1, rpc_timeout=5.0)))
+        got.append(outcome(partial(lab.coro.echo, 2, rpc_timeout=5.0)))
+        lab.actual().gate.set()
+
+    signalled(call)
+    lab.bench.block(rpc_timeout=10.0)
+    assert got == [1, 2]
+    assert lab.coro.echo(3) == 3
+
+
+def test_other_threads_go_on_while_a_signal_handler_keeps_a_caller_that_reads(
+    lab: Lab, link: Link, signalled: Callable[[Callable[[], object]], None]
+) -> None:
+    got: list[object] = []
+
+    def wait_for_another_thread() -> None:
+        other = threading.Thread(target=lambda: got.append(outcome(partial(lab.coro.echo, 1, rpc_timeout=8.0))))
+        other.start()
+        other.join()
+        lab.actual().gate.set()
+
+    signalled(wait_for_another_thread)
+    lab.bench.block(rpc_timeout=10.0)
+    assert got == [1]
+
+
+def test_signal_handler_of_the_program_may_raise_anywhere_while_a_caller_waits(
+    lab: Lab, link: Link, signalled: Callable[[Callable[[], object]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def give_up() -> None:
+        raise TimeoutError("by the program")
+
+    signalled(give_up)
+    with pytest.raises(TimeoutError):
+        lab.bench.block(rpc_timeout=10.0)
+    lab.actual().gate.set()
+    assert lab.coro.echo(3, rpc_timeout=5.0) == 3
+
+
+def test_main_thread_reads_again_when_the_program_has_no_handlers(lab: Lab, link: Link) -> None:
+    before = signal.signal(signal.SIGUSR2, lambda *_: None)
+    try:
+        assert PROGRAM_HANDLERS.may_run_here()
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    PROGRAM_HANDLERS.__init__()  # type: ignore[misc]
+    assert not PROGRAM_HANDLERS.may_run_here()

@@ -46,7 +46,7 @@ from qmi.net.protocol.link_ends import FAULT, LossKind
 from qmi.net.protocol.requests import describe, not_delivered
 from qmi.runtime.doorbell import Idler
 from qmi.runtime.forks import abandon_in_child
-from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
+from qmi.runtime.sigint import HANDLER, INTERRUPTS, PROGRAM_HANDLERS, SIGINT, current_handler
 from qmi.runtime.wakeup import Loop
 
 _logger = logging.getLogger("qmi.core.messaging")
@@ -463,7 +463,7 @@ class Link:
         try:
             if self._out.held:
                 self._out.flush()
-            if reading:
+            if reading and not PROGRAM_HANDLERS.may_run_here():
                 self._handoff.drive_io(done, timeout)
         except Exception as error:  # the caller has nothing to do with it; it learns that the link is lost
             self.fault("reading for a caller", error)
