@@ -373,11 +373,14 @@ class Handle:
         if future is None:
             self._release_for_sure(key, stays)
             return
-        future.cancel()
         # The answer may come in this very moment, in another thread: it has claimed the future, but has not written its
-        # value yet. So it is looked at when it is there, which is now unless that is so. Releasing by the key takes
-        # back what this request was granted, and nothing else; where the request was withdrawn, it has no effect.
-        future.add_done_callback(lambda: self._release_unless_refused(key, future, stays))
+        # value yet. It is waited for, so that what this caller does next finds the lock released. Releasing by the key
+        # takes back what this request was granted, and nothing else; where the request was withdrawn, it has no effect.
+        try:
+            if not future.cancel():
+                future.settle()
+        finally:  # Ctrl-C once more: then the other thread releases it
+            future.add_done_callback(lambda: self._release_unless_refused(key, future, stays))
 
     def _release_unless_refused(self, key: Token, future: QMI_RpcFuture[LockAnswer], stays: bool) -> None:
         error = future.error()

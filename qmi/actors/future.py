@@ -387,6 +387,13 @@ class QMI_RpcFuture(Generic[T]):
         self._give_up()
         return True
 
+    def settle(self) -> None:
+        """After :meth:`cancel` was too late: wait until the thread that ends the call has written how, microseconds."""
+        if not self._done:
+            waker = ThreadWaker()
+            self._add_waker(waker.wake)
+            waker.wait()
+
     def _give_up(self) -> None:
         if self.on_cancel is not None:
             self.on_cancel()

@@ -22,6 +22,7 @@ from qmi.core.instrument import QMI_Instrument
 from qmi.core.rpc import QMI_RpcFuture, QMI_RpcObject, rpc_method
 from qmi.messages import LockAnswer, Release, Token
 from qmi.names import Address
+from qmi.runtime.wakeup import ThreadWaker
 from qmi.utils.context_managers import lock_unlock
 from tests.support.actors import handle_of
 from tests.support.drivers import Async, Gate, Inline, Plain
@@ -233,6 +234,40 @@ def test_a_grant_elsewhere_that_nobody_will_know_of_is_taken_back(
         router.answers[0].set_result(answer)
     handle.undo_acquire(token, future)
     assert [message.token for message in router.sent if isinstance(message, Release)] == [token] * is_taken_back
+
+
+def test_a_grant_that_another_thread_is_about_to_tell_of_is_taken_back_before_the_caller_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    router = Elsewhere()
+    handle = Handle(router, Address("there", "x"), Interface("m.X"))  # type: ignore[arg-type]
+    future = handle.acquire(1.0, token := handle.token_to_lock_with(None))
+    waits, teller = threading.Event(), threading.current_thread()
+
+    class Waker(ThreadWaker):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.set()
+            return super().wait(timeout)
+
+    class Once:
+        """The other thread has claimed the future, and writes the value when it is waited for."""
+
+        def acquire(self, _: bool) -> bool:
+            return threading.current_thread() is teller
+
+    def tell() -> None:
+        if waits.wait(10):
+            future.set_result(LockAnswer.GRANTED)
+
+    teller = threading.Thread(target=tell)
+    monkeypatch.setattr("qmi.actors.future.ThreadWaker", Waker)
+    future._once = Once()  # type: ignore[assignment]
+    teller.start()
+    handle.undo_acquire(token, future)
+    sent = [message.token for message in router.sent if isinstance(message, Release)]
+    waits.set()
+    teller.join()
+    assert sent == [token]
 
 
 def test_an_interruption_before_there_is_an_answer_takes_the_request_back() -> None:
