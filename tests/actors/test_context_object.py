@@ -23,7 +23,7 @@ def test_a_context_tells_about_itself(lab: QMI_Context) -> None:
     found = me.get_rpc_object_descriptor("x")
     assert (str(found.address), found.category) == ("lab.x", "instrument")
     assert "add" in found.interface.methods
-    with pytest.raises(QMI_UnknownNameException, match=r"^Context 'lab' has no object named 'y'$"):
+    with pytest.raises(QMI_UnknownNameException, match=r"^Context 'lab' has no object named 'y'\. It has 'x'$"):
         me.get_rpc_object_descriptor("y")
     assert lab.list_rpc_objects("context") == [("lab.$context", "qmi.actors.context_object.ContextObject")]
 
