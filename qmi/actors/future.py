@@ -388,11 +388,14 @@ class QMI_RpcFuture(Generic[T]):
         return True
 
     def settle(self) -> None:
-        """After :meth:`cancel` was too late: wait until the thread that ends the call has written how, microseconds."""
+        """After :meth:`cancel` was too late: wait a moment until the thread that ends the call has written how.
+
+        That takes it microseconds, unless the system lets others run; then it is not waited for any longer.
+        """
         if not self._done:
             waker = ThreadWaker()
             self._add_waker(waker.wake)
-            waker.wait()
+            waker.wait(_MOMENT)
 
     def _give_up(self) -> None:
         if self.on_cancel is not None:
@@ -641,6 +644,7 @@ def failed_future(what: str, error: BaseException) -> QMI_RpcFuture[Any]:
     return future
 
 
+_MOMENT = 0.01
 _MOST_PATIENCE = 0.3
 _LEAST_PATIENCE = 0.1
 

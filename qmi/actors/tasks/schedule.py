@@ -320,6 +320,7 @@ class Schedule:
         return True
 
     def _terminate(self, overdue: float) -> Notice:
+        self._reports.take(int(self._missed))  # the reason tells of them
         self._end_reason = (
             f"The loop ended by its policy TERMINATE: an iteration was over {_duration(overdue)} after the next "
             f"one was due, with a loop period of {_duration(self.period)}"

@@ -110,6 +110,7 @@ def test_the_reason_of_a_termination_can_be_read() -> None:
         "The loop ended by its policy TERMINATE: an iteration was over 250 ms after the next one was due, "
         "with a loop period of 500 ms"
     )
+    assert schedule.last_report() is None, "the reason tells of them"
 
 
 def test_a_late_wake_up_does_not_shift_the_grid() -> None:

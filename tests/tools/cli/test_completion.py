@@ -13,6 +13,7 @@ import pexpect
 import pytest
 
 from qmi.core.context import QMI_Context
+from qmi.runtime.flags import Flag
 from qmi.tools.cli import candidates, commands, fetch
 from qmi.tools.cli.candidates import FILES, answer
 from qmi.tools.cli.commands import GROUPS, Command
@@ -190,13 +191,13 @@ def test_network_is_waited_for_no_longer_than_allowed(
     waited: list[float | None] = []
     hangs = threading.Event()
 
-    class Impatient(threading.Event):
+    class Impatient(Flag):
         def wait(self, timeout: float | None = None) -> bool:
             waited.append(timeout)
             return super().wait(0.001)
 
     monkeypatch.setattr(overview, "look", lambda lab, names: hangs.wait(20))
-    monkeypatch.setattr(fetch, "threading", SimpleNamespace(Event=Impatient, Thread=threading.Thread))
+    monkeypatch.setattr(fetch, "Flag", Impatient)
     assert fetch.fetch(str(config), "", "lab", "") == Cache()
     hangs.set()
     assert waited == [0.3]
