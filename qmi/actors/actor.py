@@ -46,6 +46,7 @@ from qmi.errors import (
     QMI_UnknownRpcException,
 )
 from qmi.messages import (
+    ENTER_BLOCK,
     Acquire,
     Call,
     Describe,
@@ -65,6 +66,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("qmi.core.rpc")
 
+_OPENING = frozenset({"open", "__enter__", ENTER_BLOCK})
+"""Calls that open an instrument."""
 _UNCHANGING: Final = frozenset({type(None), bool, int, float, complex, str, bytes})
 """Results of these types stay what they are, whatever the object does next."""
 
@@ -491,6 +494,8 @@ class Actor:
 
     def _end_call(self, call: PendingCall, value: object, error: BaseException | None) -> Turn | None:
         """Answer, and end the turn; returns the next one."""
+        if error is not None:  # within the turn, so that whoever comes next is told of an opening that has failed
+            self.note_error(call, error)
         # The turn is left first: a caller that is woken by the answer and calls again at once finds the object idle.
         # The next turn is dispatched by this thread, when the answer is out.
         if error is None and type(value) not in _UNCHANGING:
@@ -507,7 +512,6 @@ class Actor:
             if not call.set_result(value):
                 self._drop(value)
             return following
-        self.note_error(call, error)
         if self.object is None:  # it has been released; a call that came in all the same found nothing to run on
             error = self._gone()
         call.fail(error if isinstance(error, Exception) else presentable(error, call.what))
@@ -520,8 +524,10 @@ class Actor:
             return
         from qmi.actors.context_status import ErrorStatus  # most programs start and end without an error
 
-        now, context = time.time(), call.origin.context
-        self.last_error = ErrorStatus(what=call.text, error=brief_error(error), time=now, context=context)
+        now, context, brief = time.time(), call.origin.context, brief_error(error)
+        self.last_error = ErrorStatus(what=call.text, error=brief, time=now, context=context)
+        if call.name in _OPENING and (told := getattr(self.object, "__rpc_opening_failed__", None)) is not None:
+            told(brief, now)
 
     @staticmethod
     def _drop(value: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import sys
+import time
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from qmi.actors.interface import direct_method, published, rpc_method
@@ -69,6 +70,9 @@ class QMI_Instrument(QMI_RpcObject):
         def simulate_fault(self, kind: str, times: int = 1, seconds: float | None = None) -> None:
             """Have something go wrong; see :class:`SimulatedMethods`."""
 
+    # Why it is not open, if the last attempt to open it has failed.
+    __rpc_unopened__: str = ""
+
     def __init__(self, context: Any, name: str) -> None:
         super().__init__(context, name)
         self._is_open = False
@@ -87,6 +91,7 @@ class QMI_Instrument(QMI_RpcObject):
         """
         self._check_is_closed()
         self._is_open = True
+        self.__rpc_unopened__ = ""
         if self.__rpc_poller__ is not None:
             self.__rpc_poller__.start()
 
@@ -124,7 +129,12 @@ class QMI_Instrument(QMI_RpcObject):
     def _check_is_open(self) -> None:
         if not self._is_open:
             todo = "its open() has to call super().open() before that" if _in_open(self) else "call its open() first"
-            raise QMI_InvalidOperationException(f"Instrument {self._name!r} is not open; {todo}")
+            raise QMI_InvalidOperationException(f"Instrument {self._name!r} is not open; {todo}{self.__rpc_unopened__}")
+
+    def __rpc_opening_failed__(self, error: str, when: float) -> None:
+        # Whoever calls it later may be somebody else than whoever tried to open it.
+        if not self._is_open:
+            self.__rpc_unopened__ = f" (opening it failed at {_utc(when)}: {' '.join(error.split())})"
 
     def _check_is_closed(self) -> None:
         if self._is_open:
@@ -210,6 +220,10 @@ class SimulatedMethods:
             QMI_InvalidValueException: If there is no such fault, or a number makes no sense.
         """
         self.__simulated__.set_fault(kind, times, seconds)
+
+
+def _utc(moment: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(moment))
 
 
 def _in_open(instrument: object) -> bool:

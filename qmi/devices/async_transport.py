@@ -165,10 +165,11 @@ class AsyncTransport(Line):
         self._has_asked = False
         try:
             await self._connect()
-        except BaseException:
-            self._note("refused")
+        except BaseException as error:
+            self._refused(error)
             raise
         self._note("open")
+        self._refusal = ""
         self._is_open = True
         if self._reconnect is None:
             return

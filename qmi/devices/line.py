@@ -32,6 +32,8 @@ SHORT = 4096
 BIG = 65536
 SHOWN = 40
 """How many bytes of what was received a message shows."""
+SHOWN_REASON = 500
+"""How many letters of why it could not be opened."""
 QUIET = 0.02
 """After how long without a byte an answer is taken to be over, in seconds."""
 DISCARD_TIME = 1.0
@@ -57,6 +59,7 @@ class Line:
         self._owed = Owed()
         self._unread: list[str] = []
         self._owner = ""
+        self._refusal = ""
         self._descriptor = ""
         self._has_asked = False
         self._out_of_step = OutOfStep()
@@ -286,11 +289,17 @@ class Line:
         """What is raised where a closed transport is used."""
         if self._owner:
             return QMI_InvalidOperationException(
-                f"Instrument {self._owner!r} is not open; call its open() first (its {type(self).__name__} is closed)"
+                f"Instrument {self._owner!r} is not open; call its open() first (its {type(self).__name__} is closed"
+                f"{self._refusal})"
             )
         return QMI_InvalidOperationException(
-            f"Operation not allowed on closed transport {type(self).__name__}; call its open() first"
+            f"Operation not allowed on closed transport {type(self).__name__}; call its open() first{self._refusal}"
         )
+
+    def _refused(self, error: BaseException) -> None:
+        """Opening has failed, which whoever uses the closed transport later is told."""
+        self._note("refused")
+        self._refusal = f"; opening it failed: {type(error).__name__}: {str(error)[:SHOWN_REASON]}"
 
     # Questions that were written, and whose answers the driver is to read.
 

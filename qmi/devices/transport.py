@@ -246,10 +246,11 @@ class DeviceTransport(Line, QMI_Transport):
         self._has_asked = False
         try:
             self._connect()
-        except BaseException:
-            self._note("refused")
+        except BaseException as error:
+            self._refused(error)
             raise
         self._note("open")
+        self._refusal = ""
 
     def _close_transport(self) -> None:
         self._note("close")

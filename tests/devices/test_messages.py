@@ -127,6 +127,22 @@ def test_instrument_that_is_not_open_is_named(context: Any, driver: Any, descrip
         psu.ask()
 
 
+@pytest.mark.parametrize("driver", [Psu, AsyncPsu])
+def test_instrument_that_could_not_be_opened_says_why(context: Any, driver: Any, free_port: int) -> None:
+    # The driver does not look whether it is open: its transport does.
+    psu = qmi.make_instrument("psu", driver, f"tcp:127.0.0.1:{free_port}")
+    with pytest.raises(OSError, match="nothing listens there"):
+        psu.open()
+    refused = rf"'psu' is not open; call its open\(\) first \(.* is closed; opening it failed: .*:{free_port}: nothing"
+    with pytest.raises(QMI_InvalidOperationException, match=refused):
+        psu.ask()
+    with socket.create_server(("127.0.0.1", free_port)):
+        psu.open()
+        psu.close()
+    with pytest.raises(QMI_InvalidOperationException, match=r"'psu' is not open; .* is closed\)$"):
+        psu.ask()
+
+
 @pytest.mark.parametrize("kind", ["tcp", "serial"])
 def test_timeout_says_how_long_where_and_what_came(kind: str) -> None:
     with line_to(kind) as line:
