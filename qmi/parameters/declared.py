@@ -179,6 +179,7 @@ def info_of(parameter: Parameter[object], path: str, limits: tuple[Any, Any] | N
         gettable=parameter.gettable,
         poll=parameter.poll,
         command=command.replace("{n}", str(parts.number)) if parts and parts.group else command,
+        limits_vary=_is_asked_for_limits(parameter),
     )
 
 

@@ -24,6 +24,7 @@ class ParameterInfo:
         gettable: Whether it can be asked for.
         poll: Each how many seconds it is asked for and published; None if it is not.
         command: The command of the device; empty if it is not set and asked for by one.
+        limits_vary: Whether the limits depend on something else, such as another parameter, and may be others later.
     """
 
     name: str
@@ -37,6 +38,7 @@ class ParameterInfo:
     gettable: bool = True
     poll: float | None = None
     command: str = ""
+    limits_vary: bool = False
 
 
 def unknown_parameter(paths: Iterable[str], where: str, path: object) -> str:

@@ -47,6 +47,7 @@ from qmi.scan.description import Description, ScanParts, describe
 from qmi.scan.ending import Ending, FinalCall, FinalSet, result_of, result_of_async, told, within
 from qmi.scan.handles import ScanHandle
 from qmi.scan.lost import Patience, lost_text
+from qmi.scan.point_checks import check_points, check_points_async
 from qmi.scan.points import Feed, feed, length_of, linspace
 from qmi.scan.progress import ShownProgress, find_display
 from qmi.scan.ramps import check_ramp
@@ -511,6 +512,8 @@ class Scan:
         try:
             try:
                 control.begin()
+                if not control.request:
+                    check_points(self._points, self._targets)
                 self._open_display()
                 self._facade = active_context()
                 if (run := self._make_run()) is not None:
@@ -605,6 +608,8 @@ class Scan:
         try:
             try:
                 control.begin()
+                if not control.request:
+                    await check_points_async(self._points, self._targets)
                 self._open_display()
                 if (run := self._make_run()) is not None:
                     await run.__aenter__()

@@ -152,8 +152,11 @@ def test_all_parameters_that_a_pattern_fits_are_measured(cli: Cli) -> None:
 def test_scan_that_fails_is_told_in_a_line_and_its_end_is_done(cli: Cli, served: QMI_Context) -> None:
     done = cli("scan", "run", "lab.psu.voltage", "0", "2000", "3", "--finally", "lab.psu.voltage=2")
     assert done.code == 1
-    assert re.search(r"^qmi: 1 of 3 points, .*failed", done.err, re.MULTILINE)
-    assert done.err.splitlines()[-1] == "qmi: the scan has failed: voltage of psu must be from 0 to 30 V, got 1000.0 V"
+    assert re.search(r"^qmi: 0 of 3 points, .*failed", done.err, re.MULTILINE)
+    assert done.err.splitlines()[-1] == (
+        "qmi: the scan has failed: voltage of psu must be from 0 to 30 V, got 1000.0 V "
+        "(value 2 of 3 of the scan, which has set nothing yet)"
+    )
     assert served.get_instrument("lab.psu").voltage == 2.0
 
 
