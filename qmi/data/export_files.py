@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import csv
+import logging
 import os
 import secrets
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from qmi.data import run_file
+from qmi.data import run_file, run_log
 from qmi.data.archive import load
+from qmi.data.run_details import copy_so_far
+from qmi.data.run_folder import RunFolder
 from qmi.data.run_index import RunInfo
 from qmi.data.whole_files import place, temporary_file
 from qmi.errors import QMI_InvalidValueException, QMI_MissingLibraryException, QMI_RecordingException
@@ -21,6 +25,9 @@ from qmi.errors import QMI_InvalidValueException, QMI_MissingLibraryException, Q
 if TYPE_CHECKING:
     import xarray
 
+_logger = logging.getLogger("qmi.data")
+
+_RUNNING: Final = "running"
 _PART_ROWS: Final = 10_000
 _SUFFIXES: Final = {".csv": "csv", ".zarr": "zarr", ".mat": "matlab"}
 _LIBRARIES: Final = {"zarr": "zarr", "matlab": "scipy"}
@@ -47,10 +54,12 @@ def export(
       1970 as ``NAME_ns`` beside them, which are exact). ``units`` and ``info`` are structures with the units, and with
       the attributes of the run.
 
-    Whatever goes wrong, there is afterwards either all of the file or what was there before.
+    Of a run that still lasts, the rows so far are written; a warning in the log says so, and the attribute ``state`` is
+    "running", where there are attributes. Whatever goes wrong, there is afterwards either all of the file or what was
+    there before.
 
     Args:
-        run: The run, as for :func:`load`.
+        run: The id of a run; or a name, for the latest run of that name; or an entry of :func:`runs`.
         file: The file.
         format: "csv", "zarr" or "matlab"; None goes by the end of the file's name.
         overwrite: Whether a file of that name is replaced.
@@ -66,17 +75,54 @@ def export(
         QMI_UnknownNameException: If there is no such run.
         QMI_RecordingException: If it cannot be read or written, such as where there is a file of that name.
     """
+    path, lasting = export_so_far(run, file, format=format, overwrite=overwrite, context=context, folder=folder)
+    if lasting:
+        _logger.warning("Run %s still lasts: %s has its rows so far", lasting, path)
+    return path
+
+
+def export_so_far(
+    run: str | RunInfo,
+    file: str | Path,
+    *,
+    format: str | None = None,  # noqa: A002 - as above
+    overwrite: bool = False,
+    context: str | None = None,
+    folder: str | Path | None = None,
+) -> tuple[Path, str]:
+    """The same for who tells the user in another way; returns the file, and the id of the run if it still lasts."""
     path = Path(file).expanduser().absolute()
     kind = _format_of(path, format)
     _check_library(kind)
     _check_free(path, kind, overwrite)
-    data = load(run, context=context, folder=folder)
+    data = _read(run, context, folder)
     try:
         _WRITERS[kind](data, path, overwrite)
     except OSError as error:
         reason = "there is such a file already" if isinstance(error, FileExistsError) else error.strerror or error
         raise QMI_RecordingException(f"{path} cannot be written: {reason}") from error
-    return path
+    return path, str(data.attrs["run_id"]) if data.attrs.get("state") == _RUNNING else ""
+
+
+def _read(run: str | RunInfo, context: str | None, folder: str | Path | None) -> xarray.Dataset:
+    """What there is of a run now."""
+    name = run
+    if isinstance(run, RunInfo):
+        name = run.run_id
+        if context is None:
+            folder = run.file.parents[1] if folder is None else folder  # which is the folder of the runs
+            if not RunFolder(folder).log_of(run.run_id).exists():
+                return load(run)
+    if not isinstance(name, str):
+        raise QMI_InvalidValueException(f"run must be the id or the name of a run, got {run!r}")
+    with tempfile.TemporaryDirectory(prefix="qmi-run-", ignore_cleanup_errors=True) as temporary:
+        found = copy_so_far(name, Path(temporary), context=context, folder=folder)
+        if not found.name.endswith(run_log.ENDING):
+            return run_file.read(found)
+        so_far = Path(temporary, f"so_far{run_file.ENDING}")
+        has_ended = run_file.build(found, so_far)["state"] != "interrupted"  # just now: its log says it already
+        data = run_file.read(so_far)
+        return data if has_ended else data.assign_attrs(state=_RUNNING)
 
 
 def csv_of_file(source: Path, file: Path) -> None:

@@ -145,8 +145,9 @@ SCHEMAS: Mapping[str, Schema] = {
     ),
     "Parameter": answer(
         {
-            **_BRIEF, "limits": or_null(list_of(or_null(NUMBER))), "values": or_null(list_of({})),
-            "step": or_null(NUMBER), "poll": or_null(NUMBER), "command": TEXT, "value": VALUE, "time": _TOLD["time"],
+            **_BRIEF, "limits": or_null(list_of(or_null(NUMBER))), "limits_vary": FLAG,
+            "values": or_null(list_of({})), "step": or_null(NUMBER), "poll": or_null(NUMBER), "command": TEXT,
+            "value": VALUE, "time": _TOLD["time"],
         },
         "A parameter, and its value as it was read or set last.",
         member=TEXT,

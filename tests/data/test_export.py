@@ -193,6 +193,45 @@ def test_missing_library_is_named_with_its_extra(
         qmi.data.export("größe", tmp_path / f"run{end}", folder=rich)
 
 
+def read_back(file: Path) -> tuple[list[float], str | None]:
+    """The values of T, and the state where the format has it."""
+    if file.suffix == ".csv":
+        with open(file, encoding="utf-8", newline="") as opened:
+            return [float(row["T [K]"]) for row in csv.DictReader(opened)], None
+    if file.suffix == ".mat":
+        found = scipy.io.loadmat(file)
+        return found["T"].ravel().tolist(), str(found["info"]["state"][0, 0][0])
+    with xarray.open_zarr(file) as opened_zarr:
+        return opened_zarr["T"].values.tolist(), opened_zarr.attrs["state"]
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("given", ["id", "name", "entry"])
+def test_run_that_still_lasts_is_exported_as_far_as_it_is(
+    folder: Path, tmp_path: Path, end: str, given: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with qmi.data.run("cooldown", {"T": "K"}, folder=folder) as before:  # an older one of the name is not meant
+        before.add(T=1.0)
+    with qmi.data.run("cooldown", {"T": "K"}, folder=folder) as run:
+        run.add(T=300.0)
+        run.add(T=299.0)
+        (entry,) = qmi.data.runs(state="running", folder=folder)
+        wanted: Any = {"id": run.run_id, "name": "cooldown", "entry": entry}[given]
+        file = qmi.data.export(wanted, tmp_path / f"a{end}", folder=None if given == "entry" else folder)
+        assert read_back(file) in (([300.0, 299.0], "running"), ([300.0, 299.0], None))
+        assert f"Run {run.run_id} still lasts: {file} has its rows so far" in caplog.text
+        caplog.clear()
+        run.add(T=298.0)
+    file = qmi.data.export(wanted, tmp_path / f"b{end}", folder=None if given == "entry" else folder)
+    assert read_back(file) in (([300.0, 299.0, 298.0], "done"), ([300.0, 299.0, 298.0], None))
+    assert "still lasts" not in caplog.text
+
+
+def test_run_that_lasts_and_has_no_rows_is_exported(folder: Path, tmp_path: Path) -> None:
+    with qmi.data.run("cooldown", {"T": "K"}, folder=folder) as run:
+        assert read_back(qmi.data.export(run.run_id, tmp_path / "a.csv", folder=folder)) == ([], None)
+
+
 def test_run_that_is_unknown_is_not_exported(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(QMI_UnknownNameException):
         qmi.data.export("none", tmp_path / "run.csv", folder=folder)

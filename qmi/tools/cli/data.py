@@ -288,16 +288,18 @@ def _plot(arguments: Namespace, place: Place, terminal: Terminal) -> int:
 
 
 def _export(arguments: Namespace, place: Place, terminal: Terminal) -> int:
-    from qmi.data.export_files import export
+    from qmi.data.export_files import export_so_far
 
     if Path(arguments.file).exists() and not arguments.force:
         raise CommandError(f"there is {arguments.file} already: give another name, or --force to replace it")
-    written = export(
+    written, lasting = export_so_far(
         arguments.run, arguments.file, format=arguments.format, overwrite=arguments.force,
         context=place.context, folder=place.folder,
     )  # fmt: skip
     if terminal.json:
-        terminal.write_json({"file": str(written)})
+        terminal.write_json({"file": str(written)} | ({"running": lasting} if lasting else {}))
+    elif lasting:
+        terminal.note(f"{written} is written with the rows so far: run {lasting} still lasts")
     else:
         terminal.note(f"{written} is written")
     return EXIT_OK

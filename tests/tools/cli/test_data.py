@@ -217,6 +217,21 @@ def test_show_follow_and_export_of_another_computer(
     assert file.read_text(encoding="utf-8").splitlines()[0] == "time,V [V],T [K]"
 
 
+@pytest.mark.parametrize("context", [[], ["--context", "lab"]], ids=["here", "context"])
+def test_export_of_a_run_that_still_lasts_has_the_rows_so_far(
+    cli: Cli, served: QMI_Context, running: Run, tmp_path: Path, context: list[str]
+) -> None:
+    file = tmp_path / "night.csv"
+    done = cli("data", "export", "night", str(file), *context)
+    assert (done.code, done.out) == (0, "")
+    assert done.err == f"qmi: {file} is written with the rows so far: run {running.run_id} still lasts\n"
+    head, *lines = file.read_text(encoding="utf-8").splitlines()
+    assert head == "time,x [mV]"
+    assert lines
+    told = cli("data", "export", "night", str(file), "--force", "--json", *context).json
+    assert told == {"file": str(file), "running": running.run_id}
+
+
 # follow, export, plot, recover
 
 
