@@ -143,7 +143,8 @@ def link_maker_class() -> type[LinkMaker]:
 async def import_links() -> None:
     """Import all that links need, while the loop goes on."""
     try:
-        await trio.to_thread.run_sync(link_maker_class)
+        # A limiter of its own: a trio program may have trio's 40 threads wait for something else.
+        await trio.to_thread.run_sync(link_maker_class, limiter=trio.CapacityLimiter(1))
     except RuntimeError:  # no thread can be started
         link_maker_class()
 

@@ -34,6 +34,7 @@ from qmi.messages import Origin
 from qmi.net.discovery.packets import Answer, read_question, write_answer
 from qmi.net.io.link import Link
 from qmi.peers.acceptor import holder_of
+from qmi.peers.connector import import_links
 from tests.support.chaos import ChaosProxy
 from tests.support.devices import Bench
 from tests.support.lab import DISCOVERY_PORT, LOOPBACK_BROADCAST, SERVER, address, config, make_context
@@ -851,3 +852,11 @@ def test_port_in_use_is_reported_with_cause_and_remedy() -> None:
             QMI_UsageException, match=r"by .* \(pid \d+\): is the program .* another contexts\.NAME\.tcp_s"
         ):
             make_context("srv", port=port).start()
+
+
+async def test_first_connection_is_made_while_a_program_uses_all_threads_of_trio() -> None:
+    limiter = trio.to_thread.current_default_thread_limiter()
+    limiter.total_tokens = 1
+    with trio.fail_after(10):
+        async with limiter:
+            await import_links()

@@ -41,6 +41,8 @@ PAUSE = 0.002
 """Whoever stands by and is woken may find the right taken: who reads for itself is about to shut the gate, or about to
 leave. So it looks again at once, so often; but the one that reads may also stand in a program's handler of some signal,
 for longer, so that it pauses then, for so many seconds."""
+_MOST_REST = 8
+"""So many times somebody reads what is there already, before leaving the rest to the loop."""
 _TRY_AGAIN = 32
 """After so many times of sleeping at once somebody looks again."""
 
@@ -236,6 +238,7 @@ class ReaderHandoff:
                     self._read()
                 if left <= 0:
                     break
+            self._read_rest()
         finally:
             self._give_back()
 
@@ -258,6 +261,7 @@ class ReaderHandoff:
             self._spin(thread.is_wanted, now, duration, self._for_requests)
             if sleeps and not thread.is_wanted():
                 self._sleep_idle(thread)
+            self._read_rest()
         finally:
             self._give_back()
 
@@ -296,6 +300,14 @@ class ReaderHandoff:
                 self._read()
             now = time.monotonic()
         habit.learn(came=enough())
+
+    def _read_rest(self) -> None:
+        # TLS may hold messages that the socket, and so the gate, does not tell of: whoever stands by would sleep on, a
+        # lent thread until its patience is over. Not for ever: who leaves has better to do.
+        left = _MOST_REST
+        while self._more and left and self._may_read():
+            left -= 1
+            self._read()
 
     def _give_back(self) -> None:
         gate = self.gate

@@ -249,10 +249,23 @@ def test_caller_reads_one_at_a_time(link: Link, handoff: ReaderHandoff) -> None:
     assert link.letters() == "a"
 
 
-def test_what_a_caller_may_have_left_is_for_the_loop_at_once(link: Link, handoff: ReaderHandoff) -> None:
+@pytest.mark.parametrize("who", ["caller", "thread that answered"])
+def test_what_is_there_already_is_read_by_whoever_leaves(link: Link, handoff: ReaderHandoff, who: str) -> None:
     link.holds_more = True  # as with TLS, where the socket does not tell of it
-    link.far.send(b"a")
+    link.far.send(b"abc")
+    if who == "caller":
+        handoff.drive_io(partial(link.has, 1), 10.0)
+    else:
+        handoff.idle(Thread(link))
+    assert link.letters() == "abc"
+    assert (link.calls, handoff.is_called) == (0, False)
+
+
+def test_what_a_caller_may_have_left_is_for_the_loop_at_once(link: Link, handoff: ReaderHandoff) -> None:
+    link.holds_more = True
+    link.far.send(b"a" * (handoff_module._MOST_REST + 1))
     handoff.drive_io(partial(link.has, 1), 10.0)
+    assert len(link.read) == handoff_module._MOST_REST + 1
     assert (link.calls, handoff.is_called) == (1, True)
 
 
