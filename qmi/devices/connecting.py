@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 SILENT = "is it on, is the address right?"
@@ -21,9 +22,10 @@ def cannot_connect(error: OSError, where: object, advice: str = "") -> OSError:
     Returns:
         An exception of the same class and error number.
     """
-    reason = error.strerror or str(error) or type(error).__name__
+    one = _alike(error)
+    reason = one.strerror or str(one) or type(one).__name__
     text = f"{reason}: no connection to {where}: {advice or _advice(error)}"
-    made = _same_class(error, text)
+    made = _same_class(one, text)
     for note in getattr(error, "__notes__", ()):
         made.add_note(note)
     return made
@@ -56,6 +58,15 @@ def _advice(error: BaseException) -> str:
     if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
         return _REFUSED
     return SILENT
+
+
+def _alike(error: OSError) -> OSError:
+    """What an event loop has met at each address of a name, where that was the same; it raises an error of no kind."""
+    if error.errno is None and isinstance(group := error.__cause__, BaseExceptionGroup):
+        kinds = {(type(each), each.errno if isinstance(each, OSError) else None) for each in group.exceptions}
+        if len(kinds) == 1 and isinstance(one := group.exceptions[0], OSError) and one.errno:
+            return type(one)(one.errno, os.strerror(one.errno))
+    return error
 
 
 def _same_class(error: OSError, text: str) -> OSError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from qmi.core.exceptions import (
 from qmi.core.instrument import AsyncTransportInstrument, TransportInstrument
 from qmi.core.rpc import rpc_method
 from qmi.core.transport import create_async_transport, create_transport
+from qmi.devices.connecting import cannot_connect
 from tests.support.device_ends import line_to
 
 
@@ -127,11 +129,32 @@ def test_instrument_that_is_not_open_is_named(context: Any, driver: Any, descrip
         psu.ask()
 
 
+@pytest.mark.parametrize(
+    ("met", "expected"),
+    [
+        ([ConnectionRefusedError(errno.ECONNREFUSED, "a")] * 2, ConnectionRefusedError),
+        ([OSError(errno.ENETUNREACH, "a")], OSError),
+        ([ConnectionRefusedError(errno.ECONNREFUSED, "a"), OSError(errno.ENETUNREACH, "b")], OSError),
+        ([OSError("a"), OSError("a")], OSError),
+    ],
+)
+def test_error_of_several_addresses_is_of_their_kind_if_they_have_one(met: list[OSError], expected: type) -> None:
+    error = OSError("all attempts failed")
+    error.__cause__ = ExceptionGroup("all", met)
+    made = cannot_connect(error, "there:1")
+    assert type(made) is expected
+    alike = len({each.errno for each in met}) == 1
+    assert made.errno == (met[0].errno if alike else None)
+    assert "no connection to there:1: " in str(made)
+
+
 @pytest.mark.parametrize("driver", [Psu, AsyncPsu])
 def test_instrument_that_could_not_be_opened_says_why(context: Any, driver: Any, free_port: int) -> None:
     # The driver does not look whether it is open: its transport does.
     psu = qmi.make_instrument("psu", driver, f"tcp:127.0.0.1:{free_port}")
-    with pytest.raises(OSError, match="nothing listens there"):
+    with pytest.raises(
+        ConnectionRefusedError, match=r"^\[Errno \d+\] [^:]+: no connection to .*: nothing listens there"
+    ):
         psu.open()
     refused = rf"'psu' is not open; call its open\(\) first \(.* is closed; opening it failed: .*:{free_port}: nothing"
     with pytest.raises(QMI_InvalidOperationException, match=refused):
