@@ -513,7 +513,7 @@ class Scan:
             try:
                 control.begin()
                 if not control.request:
-                    check_points(self._points, self._targets)
+                    check_points(self._points, self._targets, self._ending.parts)
                 self._open_display()
                 self._facade = active_context()
                 if (run := self._make_run()) is not None:
@@ -609,7 +609,7 @@ class Scan:
             try:
                 control.begin()
                 if not control.request:
-                    await check_points_async(self._points, self._targets)
+                    await check_points_async(self._points, self._targets, self._ending.parts)
                 self._open_display()
                 if (run := self._make_run()) is not None:
                     await run.__aenter__()

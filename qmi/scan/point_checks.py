@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, cast
 
 from qmi.core.driver import AsyncParameterHandle, ParameterHandle, ParameterInfo
@@ -10,6 +10,7 @@ from qmi.core.exceptions import QMI_InvalidValueException
 from qmi.parameters.rules import Rule
 from qmi.parameters.units import in_unit
 from qmi.scan.columns import Handle, Settable, values_of
+from qmi.scan.ending import FinalCall, FinalSet
 from qmi.scan.points import Points, length_of
 
 _ASKING: Final = 5.0
@@ -18,8 +19,8 @@ _TYPES: Final = {"float": float, "int": int, "bool": bool, "str": str}
 """Types of which a value is the same here and in the program of the instrument."""
 
 
-def check_points(points: object, targets: list[Settable]) -> None:
-    """Refuse a scan of which a point is outside of declared limits, before its first point is set.
+def check_points(points: object, targets: list[Settable], parts: Iterable[FinalCall | FinalSet]) -> None:
+    """Refuse a scan of which a point, or what is set at its end, is outside of declared limits, before it begins.
 
     Only points that can be gone through twice are looked at, and only what is declared for good: limits that depend on
     other parameters may have moved by the time at which a point is set.
@@ -27,37 +28,40 @@ def check_points(points: object, targets: list[Settable]) -> None:
     Args:
         points: The points.
         targets: What is set.
+        parts: What is done at the end.
 
     Raises:
         QMI_InvalidValueException: If a value is none that can be set, or a point has another number of values.
     """
-    for handle, values in _checkable(points, targets):
+    for handle, values, what in _checkable(points, targets, parts):
         if isinstance(handle, ParameterHandle):
             try:
                 info = handle.info(rpc_timeout=_ASKING)
             except Exception:  # noqa: BLE001 - lost, busy, locked, ...: what comes of that is said at the first point
                 continue
-            _check(handle, info, values)
+            _check(handle, info, values, what)
 
 
-async def check_points_async(points: object, targets: list[Settable]) -> None:
+async def check_points_async(points: object, targets: list[Settable], parts: Iterable[FinalCall | FinalSet]) -> None:
     """The same in a trio program."""
-    for handle, values in _checkable(points, targets):
+    for handle, values, what in _checkable(points, targets, parts):
         if isinstance(handle, AsyncParameterHandle):
             try:
                 info = await handle.info(rpc_timeout=_ASKING)
             except Exception:  # noqa: BLE001 - as above
                 continue
-            _check(handle, info, values)
+            _check(handle, info, values, what)
 
 
-def _checkable(points: object, targets: list[Settable]) -> Iterator[tuple[Handle, list[object]]]:
-    found = _columns(points, targets)
-    if found is None:
-        return
-    for target, values in zip(targets, found, strict=True):
+def _checkable(
+    points: object, targets: list[Settable], parts: Iterable[FinalCall | FinalSet]
+) -> Iterator[tuple[Handle, list[object], str]]:
+    for target, values in zip(targets, _columns(points, targets) or (), strict=False):
         if target.handle is not None and values:
-            yield target.handle, values
+            yield target.handle, values, ""
+    for part in parts:
+        if isinstance(part, FinalSet) and part.target.handle is not None:
+            yield part.target.handle, [part.value], "for the end of the scan"
 
 
 def _columns(points: object, targets: list[Settable]) -> list[list[object]] | None:
@@ -102,7 +106,7 @@ def _size(axis: object) -> int:
     return len(axis[0]) if length_of(axis) and isinstance(axis[0], tuple) else 1
 
 
-def _check(handle: Handle, info: ParameterInfo, values: list[object]) -> None:
+def _check(handle: Handle, info: ParameterInfo, values: list[object], what: str) -> None:
     kind = _TYPES.get(info.type)
     if kind is None:
         return
@@ -113,5 +117,5 @@ def _check(handle: Handle, info: ParameterInfo, values: list[object]) -> None:
         try:
             rule.check(in_unit(value, info.unit, where), limits, where)
         except QMI_InvalidValueException as error:
-            at = f"value {number + 1} of {len(values)} of the scan, which has set nothing yet"
-            raise QMI_InvalidValueException(f"{error} ({at})") from error
+            at = what or f"value {number + 1} of {len(values)} of the scan"
+            raise QMI_InvalidValueException(f"{error} ({at}, which has set nothing yet)") from error

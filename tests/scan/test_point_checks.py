@@ -108,6 +108,19 @@ def test_end_of_a_refused_scan_is_done_and_no_run_is_made(rig: Any) -> None:
     assert made.recorder is None
 
 
+def test_end_that_cannot_be_set_is_refused_before_anything_moves(rig: Any) -> None:
+    done: list[int] = []
+    made = (
+        scan((rig, "voltage"), [1, 2]).finally_set((rig, "angle"), 100, ramp=1.0).finally_call(lambda: done.append(1))
+    )
+    with pytest.raises(
+        QMI_InvalidValueException, match=r"angle of rig .*got 100\.0 deg \(for the end of the scan, which"
+    ):
+        made.run()
+    assert not [line for line in rig.get_line() if line.startswith("VOLT")]
+    assert done == [1]  # whatever ends a scan, the other parts of its end are done
+
+
 @pytest.mark.parametrize(
     "points", [one_by_one, lambda: adaptive(lambda rows: [0, 25, 50][len(rows)]), lambda: grid(one_by_one(), [0])]
 )
