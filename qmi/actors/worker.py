@@ -10,7 +10,7 @@ from collections.abc import Callable
 import trio
 
 from qmi.actors.user_code import line_in_thread
-from qmi.runtime.doorbell import Doorbell
+from qmi.runtime.doorbell import Doorbell, Idler
 from qmi.runtime.forks import abandon_in_child, end_child
 
 Job = Callable[[], object]
@@ -29,7 +29,7 @@ class Worker:
         bell: Wakes the thread where it waits for the next request by itself.
     """
 
-    __slots__ = ("__weakref__", "_inherited", "_jobs", "_lost", "_thread", "bell", "name")
+    __slots__ = ("__weakref__", "_idle", "_inherited", "_jobs", "_lost", "_thread", "bell", "name")
 
     def __init__(self, name: str, lost: Callable[[Exception | None], object]) -> None:
         self.name: str = name
@@ -38,6 +38,7 @@ class Worker:
         self.bell: Doorbell = Doorbell()
         self._thread: threading.Thread | None = None
         self._inherited = False
+        self._idle: Callable[[Idler], object] | None = None  # known to the thread alone
         abandon_in_child(self)
 
     def abandon(self) -> None:
@@ -53,6 +54,10 @@ class Worker:
     def is_wanted(self) -> bool:
         """Whether there is a job to do, or the thread shall end."""
         return not self._jobs.empty()
+
+    def idle_by(self, idle: Callable[[Idler], object]) -> None:
+        """Have the thread wait in a function when its job is done, until there is another one."""
+        self._idle = idle
 
     def finish(self) -> None:
         """Let the thread end when its jobs are done."""
@@ -89,6 +94,9 @@ class Worker:
             if self._inherited:
                 end_child(self.name)
             del job  # what the job refers to must not live until the next one comes
+            if self._idle is not None:
+                idle, self._idle = self._idle, None
+                idle(self)
 
     def is_current(self) -> bool:
         """Whether the calling thread is this one."""

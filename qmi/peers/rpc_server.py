@@ -83,8 +83,8 @@ class ServedCall(Served, PendingCall):
         return self._serving.link.is_full()
 
     def idle(self, thread: Idler) -> None:
-        """Wait there for the next request."""
-        self._serving.link.idle(thread)
+        """Have it wait at the link for the next request; what it has answered does not live until then."""
+        thread.idle_by(self._serving.link.idle)
 
 
 class ServedAcquire(Served, AcquireTurn):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -63,3 +64,6 @@ class Idler(Protocol):
 
     def is_wanted(self) -> bool:
         """Whether it has something to do."""
+
+    def idle_by(self, idle: Callable[[Idler], object]) -> None:
+        """Have it wait in a function when it has dropped what it has answered; in this thread."""

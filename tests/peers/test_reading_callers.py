@@ -7,15 +7,19 @@ import math
 import select
 import signal
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 
+from qmi.core.rpc import QMI_RpcObject, rpc_method
 from qmi.errors import QMI_OutcomeUnknownException
 from qmi.net.io.link import Link
 from qmi.net.io.reader_handoff import ReaderHandoff
+from qmi.runtime.doorbell import Idler
 from qmi.runtime.sigint import PROGRAM_HANDLERS
 from qmi.runtime.wakeup import wait_on
 from tests.support.lab import make_context
@@ -48,6 +52,36 @@ def loop_turns(link: Link, count: int = 10) -> None:
         turned = threading.Event()
         assert link.loop.soon(turned.set)
         assert turned.wait(10)
+
+
+class Camera(QMI_RpcObject):
+    """Knows which picture it has sent."""
+
+    @rpc_method
+    def picture(self) -> Any:
+        made = np.zeros(1000)
+        self.sent = weakref.ref(made)
+        return made
+
+
+def test_thread_that_waits_at_the_link_keeps_nothing_that_it_has_answered(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[object] = []
+    idles = threading.Event()
+
+    def idle(self: Link, thread: Idler) -> None:
+        actor = lab.there.async_context.registry.get("camera")
+        assert actor is not None
+        kept.append(actor.object.sent())
+        idles.set()
+
+    lab.there.make_rpc_object("camera", Camera)
+    camera = lab.here.get_rpc_object("there.camera")
+    monkeypatch.setattr(Link, "idle", idle)
+    camera.picture()
+    assert idles.wait(10)
+    assert kept == [None]
 
 
 @pytest.mark.parametrize("timeout", [math.inf, 1e308])

@@ -6,7 +6,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +19,7 @@ from qmi.net.io.read_gate import ReadGate
 from qmi.net.io.reader_handoff import ReaderHandoff
 from qmi.net.protocol.events import Event, PeerLost
 from qmi.net.protocol.link_ends import LossKind
-from qmi.runtime.doorbell import Doorbell
+from qmi.runtime.doorbell import Doorbell, Idler
 from qmi.runtime.sigint import INTERRUPTS
 
 pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="the loop reads all links")
@@ -341,6 +341,9 @@ class Thread:
 
     def is_wanted(self) -> bool:
         return self.given or (self._link is not None and len(self._link.read) > self._before)
+
+    def idle_by(self, idle: Callable[[Idler], object]) -> None:
+        raise AssertionError("it is idle")
 
     def give(self) -> None:
         self.given = True
