@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
@@ -34,6 +35,14 @@ if TYPE_CHECKING:
     from qmi.peers.references import References
 
 _logger = logging.getLogger("qmi.core.messaging")
+
+
+_importing = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    # A child that is forked meanwhile would have modules that are half there, and locks on them that nobody gives back.
+    os.register_at_fork(
+        before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release
+    )
 
 
 class ConnectorServices(Router, Protocol):
@@ -133,7 +142,7 @@ class Connector:
 
 def link_maker_class() -> type[LinkMaker]:
     """Import all that links need, unless that has been done."""
-    with importing():
+    with _importing, importing():
         from qmi.peers import rpc_server  # noqa: F401 - needed as soon as there is a link
         from qmi.peers.link_making import LinkMaker
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import socket
 import threading
@@ -33,6 +34,7 @@ from qmi.core.pubsub import QMI_SignalReceiver
 from qmi.messages import Origin
 from qmi.net.discovery.packets import Answer, read_question, write_answer
 from qmi.net.io.link import Link
+from qmi.peers import connector
 from qmi.peers.acceptor import holder_of
 from qmi.peers.connector import import_links
 from tests.support.chaos import ChaosProxy
@@ -860,3 +862,28 @@ async def test_first_connection_is_made_while_a_program_uses_all_threads_of_trio
     with trio.fail_after(10):
         async with limiter:
             await import_links()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+def test_fork_waits_until_the_imports_of_the_first_connection_are_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    @contextmanager
+    def slowly() -> Iterator[None]:
+        begun.set()
+        assert go_on.wait(10)
+        yield
+
+    monkeypatch.setattr(connector, "importing", slowly)
+    importer = threading.Thread(target=connector.link_maker_class)
+    importer.start()
+    assert begun.wait(10)
+    assert not connector._importing.acquire(blocking=False)
+    go_on.set()
+    child = os.fork()
+    if not child:
+        os._exit(0 if connector._importing.acquire(blocking=False) else 1)
+    importer.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert connector._importing.acquire(blocking=False)
+    connector._importing.release()
