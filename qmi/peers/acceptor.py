@@ -226,7 +226,7 @@ class Acceptor:
             )
         finally:
             self._authenticated(scope)
-            if link is None:  # else the link closes it, when no thread waits for it any more
+            if link is None or not link.is_left_to_reader:
                 sock.close()
         loss = link.loss if link is not None else None
         if link is None or loss is None or link.hello is not None or self._closing or loss.kind is LossKind.FAULT:

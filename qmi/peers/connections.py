@@ -454,11 +454,11 @@ class Connections:
         dial.outcome.fail(failure(f"{what}: {reason}"))  # unless there is a link, or was
 
     async def _dial_once(self, dial: _Dial) -> str:
-        is_made = False
+        links: list[Link] = []
 
         def ready(made: Link) -> None:
-            nonlocal is_made
-            dial.link, is_made = made, True
+            dial.link = made
+            links.append(made)
 
         try:
             sock, where = await reach(dial.name, dial.where, self._config.limits.connect_timeout, self.relay)
@@ -466,7 +466,7 @@ class Connections:
                 owner = _ConnectionHandler(self, dial)
                 await self._connector.enter(sock, Role.CONNECTING, where, owner, expected=dial.name, ready=ready)
             finally:
-                if not is_made:  # else the link closes it, when no thread waits for it any more
+                if not links or not links[0].is_left_to_reader:
                     sock.close()
         except OSError as error:
             dial.refused = isinstance(error, ConnectionRefusedError)

@@ -31,7 +31,7 @@ class Doorbell:
         Raises:
             OSError: If the system has no descriptor left.
         """
-        if self._descriptor < 0 and sys.platform == "linux":
+        if self._descriptor < 0 and sys.platform == "linux" and hasattr(os, "eventfd"):
             self._descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         return self._descriptor
 

@@ -21,7 +21,6 @@ from qmi.core.exceptions import (
     QMI_InvalidOperationException,
     QMI_InvalidValueException,
     QMI_MissingLibraryException,
-    QMI_RecordingException,
     QMI_UnknownNameException,
 )
 from qmi.data import plotting
@@ -255,7 +254,7 @@ def test_run_that_has_ended_is_drawn_into_a_file(ended: Path) -> None:
     assert plot is not None
     assert file.read_bytes().startswith(b"\x89PNG")
     assert not plot.is_open
-    with pytest.raises(QMI_RecordingException, match=r"Run \S+_cooldown cannot be plotted: ValueError: .*'odd'"):
+    with pytest.raises(QMI_InvalidValueException, match=r"^file must end with one of \.png, .* got '.*cooldown\.odd'$"):
         qmi.data.plot("cooldown", folder=ended, file=ended / "cooldown.odd")
 
 

@@ -110,7 +110,7 @@ def test_mock_instruments_of_qcodes_have_units_limits_channels_and_functions(con
     plain.y = 3
     assert [change.name for change in plain.restore(before.select("x", "y"))] == ["y"]
     twin = context.make_instrument("twin", qmi.hosted(f"{module}:DummyInstrument"), name="other", gates=["z"])
-    assert twin.get_idn()["model"] == "DummyInstrument"  # a second "plain_one" would be refused
+    assert "DummyInstrument" in twin.get_idn()["model"]  # a second "plain_one" would be refused
     device = context.make_instrument("device", qmi.hosted(f"{module}:DummyChannelInstrument"))
     assert len(device.channels) == 6
     device.channels[3].temperature = 20.0

@@ -95,6 +95,7 @@ class Link:
         self.where = where
         self.machine: str = machine_of(where)
         self.ended: trio.Event = trio.Event()
+        self.is_left_to_reader: bool = False
         self._wire = wire
         self._connection = connection
         self.loop = loop
@@ -225,12 +226,15 @@ class Link:
 
     def _end(self) -> None:
         # Each step is taken whatever becomes of the others.
-        for step in (partial(self.close, "the context is stopping"), self._handoff.retire, self._finish):
+        for step in (partial(self.close, "the context is stopping"), self._retire, self._finish):
             try:
                 step()
             except Exception as error:  # as everywhere in a link
                 self._note_fault("ending", error)
         self.ended.set()
+
+    def _retire(self) -> None:
+        self.is_left_to_reader = not self._handoff.retire()
 
     def _finish(self) -> None:
         self._delivery.finish(self._connection.lost or PeerLost(LossKind.FAULT, self._out.fault or FAULT))

@@ -17,6 +17,7 @@ came is kept.
 
 from __future__ import annotations
 
+import select
 import sys
 import threading
 import time
@@ -147,7 +148,7 @@ class ReaderHandoff:
         Raises:
             OSError: If the system has no descriptor left.
         """
-        if self.gate is None and sys.platform == "linux":
+        if self.gate is None and sys.platform == "linux" and hasattr(select, "poll"):
             gate = read_gate.EpollGate(self._source.descriptor())
             self._poller = gate.poller()
             self.gate = gate
@@ -165,11 +166,17 @@ class ReaderHandoff:
             self._is_loops = self._right.acquire(False)
         return self._is_loops
 
-    def retire(self) -> None:
-        """The link has ended: nobody may read any more, and whoever still does is the last one."""
+    def retire(self) -> bool:
+        """The link has ended: nobody may read any more, and whoever still does is the last one.
+
+        Returns:
+            Whether the socket has been given back; else the last one who reads does it.
+        """
         self._is_retired = True
-        if self.take():
-            self._free()
+        if not self.take():
+            return False
+        self._free()
+        return True
 
     def _free(self) -> None:
         # With the right, which nobody gets any more.

@@ -372,7 +372,7 @@ def test_scans_in_a_terminal(cli: Cli, paused: Any, config: Path, width: int) ->
 @pytest.mark.slow
 def test_ctrl_c_finishes_the_point_and_the_end(config: Path, served: QMI_Context) -> None:
     terminal = cli_terminal.spawn(
-        config, "scan", "run", "lab.psu.voltage", "1", "1000", "1000", "--settle", "50ms", "--finally",
+        config, "scan", "run", "lab.psu.voltage", "1", "30", "1000", "--settle", "50ms", "--finally",
         "lab.psu.voltage=3", width=80,
     )  # fmt: skip
     terminal.expect(r"2 of 1000 points")

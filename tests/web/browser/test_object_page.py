@@ -143,7 +143,7 @@ def test_task_is_started_set_and_stopped(page: Page, pages: Pages) -> None:
     expect(task.get_by_label("target")).to_have_value("23.5")
     expect(task.get_by_label("regulation")).to_have_value("CURRENT")
     histogram = task.get_by_role("table", name="Iterations by how late they began")
-    expect(histogram.get_by_role("row").nth(1)).to_contain_text(re.compile(r"≤ [\d.]+ (µs|ms|s)\s*\d+"))
+    expect(histogram.get_by_role("row").nth(1)).to_contain_text(re.compile(r"≤ [\d.]+ (ns|µs|ms|s)\s*\d+"))
     expect(task).to_contain_text(re.compile(r"Iterations\s*[1-9]"))
     expect(task).to_contain_text(re.compile(r"\(median\).*\(worst\)"))
     task.get_by_role("button", name="Stop").click()
