@@ -32,7 +32,7 @@ from qmi.net.protocol.link_ends import FAULT, LossKind, Role
 from qmi.peers.acceptor import Acceptor, AcceptorServices
 from qmi.peers.addresses import configured as configured_address
 from qmi.peers.connector import Connector
-from qmi.peers.peer_connection import Former, Gone, PeerConnection, address_of, in_use, may_share, usual_level
+from qmi.peers.peer_connection import Former, Gone, PeerConnection, address_of, gone_by, in_use, may_share, usual_level
 from qmi.peers.relaying import SiteRelay, reach
 from qmi.peers.resolver import PeerDescriptor, SiteDirectory, discover, find
 from qmi.runtime.keepalive import Keepalive
@@ -160,6 +160,9 @@ class Connections:
             keys = " and ".join(map(repr, sorted(others)))
             return f"There is no connection to the first context {name!r}; {known} {keys} here"
         gone = self._gone.get(name)
+        # Whoever waited for its answer is told of the loss of a link before this object is.
+        if (member := self._members.get(name)) is not None and member.link.loss is not None:
+            gone = gone_by(name, member, member.link.loss)
         if gone is None:
             return f"There is no connection to context {name!r}; connect_to_peer({name!r}) makes one{_HOW.format(name)}"
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(gone.when)) + " UTC"
@@ -743,11 +746,11 @@ class Connections:
                 steps.callback(self._spawn, "dial", what, self._come_back, name, member.address)
             steps.callback(self._services.peer_gone, member.origin, loss.reason, not back)
             steps.callback(self._tell_loss, name, link, loss)
+            steps.callback(self._members.pop, name)  # not before it is known why it is gone
             if not name.startswith(PASSING_PREFIXES):
                 steps.callback(self._note_gone, name, member, loss)
                 if not unwanted:
                     steps.callback(self._remember, name, member)
-            del self._members[name]
 
     def _tell_loss(self, name: str, link: Link, loss: PeerLost) -> None:
         if loss.kind is LossKind.FAULT:  # the link has told already
@@ -757,10 +760,8 @@ class Connections:
         self.failures.report("gone", level, text, name, link.where, loss.reason, burst=_BURST)
 
     def _note_gone(self, name: str, member: PeerConnection, loss: PeerLost) -> None:
-        hello = member.link.hello
-        reachable = member.address is not None or (hello is not None and bool(hello.address))
         self._gone.pop(name, None)
-        self._gone[name] = Gone(time.time(), loss.reason, member.real_name, reachable and member.real_name == name)
+        self._gone[name] = gone_by(name, member, loss)
         if len(self._gone) > self._config.limits.max_links:
             del self._gone[next(iter(self._gone))]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from qmi.messages import Origin
@@ -11,6 +12,7 @@ from qmi.records import NamedTuple
 
 if TYPE_CHECKING:
     from qmi.net.io.link import Link
+    from qmi.net.protocol.events import PeerLost
     from qmi.net.protocol.handshake import Hello
 
 
@@ -60,6 +62,13 @@ class Gone(NamedTuple):
     reason: str
     real_name: str
     reachable: bool
+
+
+def gone_by(name: str, member: PeerConnection, loss: PeerLost) -> Gone:
+    """Why a context that was known by a name is gone."""
+    hello = member.link.hello
+    reachable = member.address is not None or (hello is not None and bool(hello.address))
+    return Gone(time.time(), loss.reason, member.real_name, reachable and member.real_name == name)
 
 
 def may_share(holder: PeerConnection, hello: Hello) -> bool:
