@@ -99,8 +99,10 @@ async def web(config: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[We
 
 @pytest.fixture
 async def psu(web: Web) -> AsyncProxy[ShellSupply]:
-    """What publishes."""
-    return await web.lab.make_instrument("psu", ShellSupply)
+    """What publishes; the pages are connected to it."""
+    made = await web.lab.make_instrument("psu", ShellSupply)
+    assert (await web.client.get("/api/objects/lab/psu")).status_code == 200
+    return made
 
 
 async def test_browser_that_stops_reading_holds_up_no_other_and_gets_the_newest_with_a_count(
