@@ -76,6 +76,10 @@ class Link:
         readers: How many links may be read by threads of their own when there is a rush; None: the loop alone reads.
         failures: Counts and tells what nobody foresaw.
         decoders: How many threads may decode large messages beside the loop; None: one for this link.
+
+    Attributes:
+        is_left_to_reader: Whether the link has ended while a thread still read it, which closes the socket when it
+            leaves; else the socket is closed, or whoever made the link may close it.
     """
 
     def __init__(

@@ -9,7 +9,7 @@ waits there for the next request. Both look without sleeping for as long as a sw
 
 The *right* to read is a lock, which whoever reads holds for as long as it does; nobody waits for it. When none of those
 reads, the loop does, or in a rush a thread that the loop has lent: it *stands by*. It sleeps at the *gate*, which those
-who read for themselves close meanwhile: what comes for them wakes nobody else (:mod:`qmi.net.io.read_gate`).
+who read for themselves shut meanwhile: what comes for them wakes nobody else (:mod:`qmi.net.io.read_gate`).
 
 What only the loop may handle goes back to the loop, and nobody reads on before it has been handled: the order of what
 came is kept.
