@@ -38,6 +38,7 @@ _logger = logging.getLogger("qmi.core.messaging")
 
 
 _importing = threading.RLock()
+_imported: type[LinkMaker] | None = None
 if hasattr(os, "register_at_fork"):
     # A child that is forked meanwhile would have modules that are half there, and locks on them that nobody gives back.
     os.register_at_fork(
@@ -142,15 +143,20 @@ class Connector:
 
 def link_maker_class() -> type[LinkMaker]:
     """Import all that links need, unless that has been done."""
-    with _importing, importing():
-        from qmi.peers import rpc_server  # noqa: F401 - needed as soon as there is a link
-        from qmi.peers.link_making import LinkMaker
+    global _imported
+    if _imported is None:
+        with _importing, importing():
+            from qmi.peers import rpc_server  # noqa: F401 - needed as soon as there is a link
+            from qmi.peers.link_making import LinkMaker
 
-    return LinkMaker
+            _imported = LinkMaker
+    return _imported
 
 
 async def import_links() -> None:
-    """Import all that links need, while the loop goes on."""
+    """Import all that links need, while the loop goes on; at once if that has been done."""
+    if _imported is not None:
+        return
     try:
         # A limiter of its own: a trio program may have trio's 40 threads wait for something else.
         await trio.to_thread.run_sync(link_maker_class, limiter=trio.CapacityLimiter(1))

@@ -856,12 +856,21 @@ def test_port_in_use_is_reported_with_cause_and_remedy() -> None:
             make_context("srv", port=port).start()
 
 
-async def test_first_connection_is_made_while_a_program_uses_all_threads_of_trio() -> None:
+async def test_first_connection_is_made_while_a_program_uses_all_threads_of_trio(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connector, "_imported", None)
     limiter = trio.to_thread.current_default_thread_limiter()
     limiter.total_tokens = 1
     with trio.fail_after(10):
         async with limiter:
             await import_links()
+
+
+def test_links_are_imported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    connector.link_maker_class()
+    monkeypatch.setattr(connector, "importing", lambda: pytest.fail("the collector looks through all that is there"))
+    connector.link_maker_class()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
@@ -874,6 +883,7 @@ def test_fork_waits_until_the_imports_of_the_first_connection_are_done(monkeypat
         assert go_on.wait(10)
         yield
 
+    monkeypatch.setattr(connector, "_imported", None)
     monkeypatch.setattr(connector, "importing", slowly)
     importer = threading.Thread(target=connector.link_maker_class)
     importer.start()
