@@ -127,6 +127,7 @@ class Link:
         self._wake_timer = trio.Event()
         self._heard = trio.Event()
         self._probes = 0
+        self._received = 0
         # Which all links of a context have in common; hashing them takes longer.
         self._encodes_like = id(connection.limits)
         self._delivery: Delivery[Link] = Delivery(self, owner, self._note_fault)
@@ -368,6 +369,7 @@ class Link:
             with self._mutex:
                 memory = self._connection.get_buffer()
                 size = self._wire.read_into(memory)
+                self._received += size
                 now = time.monotonic()
                 events = self._connection.buffer_updated(size, now) if size else self._connection.receive_eof(now)
                 self._write_own()
@@ -437,6 +439,11 @@ class Link:
             self._wire.close()
         elif not self.loop.soon(self._wire.close):
             self._wire.sock.close()
+
+    @property
+    def volume(self) -> int:
+        """How many bytes have come or were given to be written. Without the mutex: for a guess, see `_SPIN`."""
+        return self._received + self._out.volume
 
     def descriptor(self) -> int:
         """The socket, for who waits for it; negative if it is closed."""

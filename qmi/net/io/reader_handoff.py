@@ -5,7 +5,8 @@ both (``test_messages_are_the_same_whoever_reads_them``).
 
 Each message that comes by way of another thread costs a switch of threads, which is most of the time of a call. So a
 blocking caller reads for itself while it waits for its answer, and the thread of an object that has just answered
-waits there for the next request. Both look without sleeping for as long as a switch of threads would take.
+waits there for the next request. Both look without sleeping for as long as a switch of threads would take, and for about
+as long as the other side takes to read and write what is large.
 
 The *right* to read is a lock, which whoever reads holds for as long as it does; nobody waits for it. When none of those
 reads, the loop does, or in a rush a thread that the loop has lent: it *stands by*. It sleeps at the *gate*, which those
@@ -37,6 +38,10 @@ _LONGEST = 0.25
 """How many seconds a caller sleeps before it looks whether the link is still there."""
 _SPIN = 100e-6
 """For how long, in seconds, somebody looks for the next message before sleeping; a lone processor has better to do."""
+_PER_BYTE = 20e-9
+_MOST_FOR_BYTES = 1e-3
+"""And longer by so many seconds for each byte that went either way since somebody looked last, by so many at most: the
+other side has to decode and encode what this one has, and takes as long for it."""
 PATIENT = 16
 PAUSE = 0.002
 """Whoever stands by and is woken may find the right taken: who reads for itself is about to shut the gate, or about to
@@ -62,6 +67,10 @@ class Source(Protocol):
     @property
     def is_wanted_by_loop(self) -> bool:
         """Whether tasks of the loop wait for answers: then the loop wants to read for itself."""
+
+    @property
+    def volume(self) -> int:
+        """How many bytes have come or were given to be written, so far."""
 
     def descriptor(self) -> int:
         """The socket; negative if it is closed."""
@@ -100,9 +109,16 @@ class _Habit:
             return 0.0 if self._skipped else 1.0
         return self._share
 
-    def spin(self, now: float) -> float:
-        """For how long to look, in seconds, by the time of the monotonic clock; not at all on a lone processor."""
-        return _SPIN * self.share() if PROCESSORS.are_several(now) else 0.0
+    def spin(self, now: float, volume: int = 0) -> float:
+        """For how long to look after so many bytes, in seconds; not at all on a lone processor.
+
+        Args:
+            now: The time of the monotonic clock.
+            volume: Bytes.
+        """
+        if not PROCESSORS.are_several(now):
+            return 0.0
+        return (_SPIN + min(volume * _PER_BYTE, _MOST_FOR_BYTES)) * self.share()
 
     def learn(self, *, came: bool) -> None:
         """Whether something came."""
@@ -134,6 +150,7 @@ class ReaderHandoff:
         self._poller: Poller | None = None
         self._poller_of: tuple[Doorbell, Poller] | None = None  # for whom
         self._more = False
+        self._volume = 0  # when somebody looked last
         self._is_retired = False
         self._for_answers = _Habit()
         self._for_requests = _Habit()
@@ -237,7 +254,8 @@ class ReaderHandoff:
             now = time.monotonic()
             end = None if timeout is None else now + timeout
             gate.shut()
-            self._spin(done, now, self._for_answers.spin(now), self._for_answers)
+            duration = self._for_answers.spin(now, self._source.volume - self._volume)
+            self._spin(done, now, duration if timeout is None else min(duration, timeout), self._for_answers)
             # Also where there is always more to read: its time ends, and Ctrl-C strikes as soon as it waits elsewhere.
             while not done() and self._may_read() and not INTERRUPTS.pending:
                 left = _LONGEST if end is None else min(_LONGEST, end - time.monotonic())
@@ -259,7 +277,8 @@ class ReaderHandoff:
         if gate is None:  # there was no rush yet
             return
         now = time.monotonic()
-        duration = self._for_requests.spin(now)
+        # Without the right: whoever reads meanwhile sets the second one, so that this looks for longer or not as long.
+        duration = self._for_requests.spin(now, self._source.volume - self._volume)
         sleeps = self._idling.share() > 0
         if not (duration or sleeps) or not self._may_read() or not self._right.acquire(False):
             return
@@ -299,6 +318,7 @@ class ReaderHandoff:
         return self._poller_of[1]
 
     def _spin(self, enough: Callable[[], bool], now: float, duration: float, habit: _Habit) -> None:
+        self._volume = self._source.volume
         if not duration:
             return
         end = now + duration

@@ -308,6 +308,7 @@ class Outbound:
         fault: Why nothing is written any more, None as long as all is well.
         error: The exception that nobody foresaw, if that is why.
         writes: How often something was given to the connection.
+        volume: How many bytes were to be written so far.
     """
 
     def __init__(
@@ -337,6 +338,7 @@ class Outbound:
         self.fault: str | None = None
         self.error: Exception | None = None
         self.writes: int = 0
+        self.volume: int = 0
         self._queue: deque[Unsent] = deque()
         self._size = 0
         self._excess = 0  # bytes of short messages that were added while there was no room
@@ -522,6 +524,7 @@ class Outbound:
         if not (queue and queue[-1].add(buffers, number, size)):
             queue.append(Unsent(buffers, number))
         self._size += size
+        self.volume += size
         if self._size > self._capacity:
             self.may_be_full = True
             if size < FULL:

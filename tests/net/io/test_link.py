@@ -64,6 +64,18 @@ async def test_streams_flow_as_far_as_there_is_credit_and_end() -> None:
         await until(lambda: answer.got[-1] == "ended")
 
 
+async def test_what_one_side_has_sent_counts_on_both() -> None:
+    async with joined() as pair:
+        answer = Answer()
+        before = pair.a.volume
+        assert before == pair.b.volume
+        for _ in range(3):
+            got = len(answer.got)
+            pair.a.send_request(Call("bench", "get", (b"x" * 50_000,)), answer)
+            await until(lambda got=got: len(answer.got) > got)  # type: ignore[misc]
+        assert pair.a.volume == pair.b.volume > before + 300_000
+
+
 async def test_a_value_that_cannot_be_sent_harms_nobody() -> None:
     async with joined() as pair:
         with pytest.raises(QMI_ValueNotSendableException):

@@ -35,6 +35,7 @@ class Link:
         self.is_up = True
         self.is_wanted_by_loop = False
         self.is_amid = False
+        self.volume = 0
         self.holds_more = False
         self.read: list[tuple[str, str]] = []
         self.calls = 0
@@ -466,6 +467,54 @@ def test_nobody_waits_for_what_never_comes_so_soon(monkeypatch: pytest.MonkeyPat
     assert habit.share() == 0.0
     habit.learn(came=True)
     assert habit.share() == 1.0
+
+
+def test_who_waits_for_what_is_large_looks_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handoff_module, "_SPIN", 0.25)
+    monkeypatch.setattr(handoff_module, "_PER_BYTE", 0.5)
+    monkeypatch.setattr(handoff_module, "_MOST_FOR_BYTES", 4.0)
+    habit = handoff_module._Habit()
+    assert [habit.spin(0.0, volume) for volume in (0, 1, 8, 9, 1 << 30)] == [0.25, 0.75, 4.25, 4.25, 4.25]
+    habit.learn(came=False)
+    assert habit.spin(0.0, 1) == 0.375
+
+
+@pytest.mark.parametrize("who", ["caller", "idle"])
+def test_what_has_gone_since_somebody_looked_says_for_how_long(
+    link: Link, handoff: ReaderHandoff, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    monkeypatch.setattr(handoff_module, "_SPIN", 0.0)
+    monkeypatch.setattr(handoff_module, "_PER_BYTE", 10.0)
+    monkeypatch.setattr(handoff_module, "_MOST_FOR_BYTES", 10.0)
+    looks = 0
+    poll = ReaderHandoff._poll
+
+    def note(self: ReaderHandoff, milliseconds: int) -> bool:
+        nonlocal looks
+        looks += milliseconds == 0
+        if looks == 3:
+            link.far.send(b"a")
+        return poll(self, milliseconds)
+
+    monkeypatch.setattr(ReaderHandoff, "_poll", note)
+    read = (
+        partial(handoff.drive_io, lambda: link.has(1), None) if who == "caller" else partial(handoff.idle, Thread(link))
+    )
+    link.volume = 1
+    read()
+    assert (looks, link.letters()) == (3, "a")
+    link.read.clear()
+    link.far.send(b"b")
+    read()
+    assert (looks, link.letters()) == (3, "b"), "nothing large has gone since: it sleeps at once"
+
+
+def test_caller_looks_no_longer_than_it_waits(
+    link: Link, handoff: ReaderHandoff, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handoff_module, "_SPIN", 1000.0)
+    handoff.drive_io(never, 0.0)
+    assert handoff.take()
 
 
 def test_a_lone_processor_has_better_to_do_than_look(
