@@ -258,6 +258,7 @@ def test_a_call_to_another_context_is_one_write_there_and_one_back(
         sizes.append(unsent.counts[-1])
 
     monkeypatch.setattr(PlainWire, "put", note)
+    monkeypatch.setattr(PlainWire, "put_one", note)
     for _ in range(CALLS):
         driver.nothing()
     wait_until(lambda: len(sizes) >= 2 * CALLS)  # the caller may have its answer before the other side has noted it
@@ -280,6 +281,7 @@ def writes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         sizes.append(unsent.counts[-1])
 
     monkeypatch.setattr(PlainWire, "put", note)
+    monkeypatch.setattr(PlainWire, "put_one", note)
     monkeypatch.setattr(outbound, "_BURST", 3600.0)
     return sizes
 

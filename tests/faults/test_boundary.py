@@ -20,7 +20,7 @@ from qmi.net.discovery.udp import Responder, ask
 from qmi.net.io.delivery import Delivery
 from qmi.net.io.listener import Listener
 from qmi.net.io.reader_handoff import ReaderHandoff
-from qmi.net.io.transport import PlainWire
+from qmi.net.io.transport import FULL, PlainWire
 from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.events import Event, ReplyReceived
 from qmi.net.protocol.link_ends import Role
@@ -257,7 +257,8 @@ STEPS: dict[str, tuple[type, str]] = {
     "reading a socket": (PlainWire, "read_into"),
     "reading frames": (Connection, "buffer_updated"),
     "asking for memory": (Connection, "get_buffer"),
-    "writing": (PlainWire, "put"),
+    "writing": (PlainWire, "put_one"),
+    "writing much": (PlainWire, "put"),
     "passing on": (Delivery, "deliver"),
     "polling": (ReaderHandoff, "_poll"),
 }
@@ -271,6 +272,7 @@ def test_fault_42_exception_in_a_thread_that_reads_or_writes_ends_that_link_alon
     cls, name = STEPS[step]
     original = getattr(cls, name)
     armed, struck = threading.Event(), threading.Event()
+    value = "x" * (2 * FULL) if step == "writing much" else "x"
 
     def fail(self: Any, *args: Any) -> Any:
         # Once, and in a thread that belongs to a caller or an object, or was lent to the link; not on the loop.
@@ -290,7 +292,7 @@ def test_fault_42_exception_in_a_thread_that_reads_or_writes_ends_that_link_alon
         deadline = time.monotonic() + 20
         with suppress(QMI_MessageDeliveryException, error):  # of whoever was under way; a caller may meet it itself
             while not struck.is_set() and time.monotonic() < deadline:  # a rush begins after some calls
-                assert bench.echo(1) == 1
+                assert bench.echo(value) == value
             bench.echo(2)
         assert struck.is_set()
         wait_until(lambda: other.get_instrument("srv.bench").echo(3) == 3)

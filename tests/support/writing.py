@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from qmi.net.io.transport import Outbound, Unsent
+from qmi.net.limits import Buffer
 
 
 class FakeLoop:
@@ -36,21 +37,25 @@ class FakeWire:
 
     may_hold_more = False
 
-    def __init__(self) -> None:
+    def __init__(self, *, in_one_step: bool = True) -> None:
+        self.put_one: Callable[[Unsent], None] | None = self.put if in_one_step else None
         self.room = 1 << 30
         self.refills: list[int | BaseException] = []
         self.written: list[bytes] = []
         self.error: OSError | None = None
 
     def put(self, unsent: Unsent) -> None:
+        unsent.counts.append(self.write(b"".join(unsent.rest())))
+
+    def write(self, buffer: Buffer) -> int:
         if self.error is not None:
             raise self.error
         if not self.room:
             raise BlockingIOError
-        data = b"".join(unsent.rest())[: self.room]
+        data = bytes(buffer[: self.room])
         self.room -= len(data)
         self.written.append(data)
-        unsent.counts.append(len(data))
+        return len(data)
 
     def flush(self) -> bool:
         return False
@@ -76,9 +81,9 @@ class Clock:
 class Bench:
     """The writing half of a link, with everything around it in the test's hands."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, in_one_step: bool = True) -> None:
         self.clock = clock
-        self.wire = FakeWire()
+        self.wire = FakeWire(in_one_step=in_one_step)
         self.loop = FakeLoop()
         self.mutex = threading.Lock()
         self.begun: list[int] = []
@@ -100,6 +105,10 @@ class Bench:
         with self.mutex:
             rest = self.out.write([text.encode()], number, soon=soon)
         self.out.settle(rest, patient=patient)
+
+    @property
+    def stalled(self) -> float | None:
+        return self.out.stalled_since()
 
     @property
     def written(self) -> list[str]:

@@ -72,9 +72,12 @@ class Delivery(Generic[L]):
     def deliver(self, event: Event) -> None:
         """Tell of one event. Never raises: a fault of this program ends this link, not the program."""
         try:
-            if isinstance(event, ReplyReceived):
+            if type(event) is ReplyReceived:
                 if (sink := self.sinks.pop(event.number, None)) is not None:
                     sink.reply(event.reply)
+            elif type(event) is RequestReceived:
+                if not self._over:
+                    self._owner.request(self._link, event.number, event.message)
             elif isinstance(event, _OF_STREAMS):
                 self._tell_reader(event)
             elif not self._over:  # the owner may have ended the link because of an earlier event of the same read
@@ -96,9 +99,7 @@ class Delivery(Generic[L]):
 
     def _tell_owner(self, event: Event) -> None:
         owner, link = self._owner, self._link
-        if isinstance(event, RequestReceived):
-            owner.request(link, event.number, event.message)
-        elif isinstance(event, SignalsReceived):
+        if isinstance(event, SignalsReceived):
             owner.signals(link, event.signals)
         elif isinstance(event, CancelReceived):
             owner.cancel(link, event.number)

@@ -40,7 +40,7 @@ from qmi.net.io.transport import Outbound, Wire
 from qmi.net.limits import Buffer
 from qmi.net.protocol.bounds import describe_error
 from qmi.net.protocol.connection import HEARTBEAT, PING, Connection, Packet
-from qmi.net.protocol.events import Connected, Event, LargeFrameReceived, PeerLost
+from qmi.net.protocol.events import Connected, Event, LargeFrameReceived, PeerLost, ReplyReceived
 from qmi.net.protocol.handshake import Hello
 from qmi.net.protocol.link_ends import FAULT, LossKind
 from qmi.net.protocol.requests import describe, not_delivered
@@ -372,7 +372,8 @@ class Link:
                 self._received += size
                 now = time.monotonic()
                 events = self._connection.buffer_updated(size, now) if size else self._connection.receive_eof(now)
-                self._write_own()
+                if self._connection.outbox or self._connection.lost is not None:
+                    self._write_own()
         except BlockingIOError:
             return False, []
         except OSError as error:
@@ -455,10 +456,10 @@ class Link:
         deliver = self._delivery.deliver
         while True:
             for index, event in enumerate(events):
-                if is_for_the_loop(event):
+                if type(event) is not ReplyReceived and is_for_the_loop(event):
                     return more, events[index:]
                 deliver(event)
-            if (frame := self._connection.large_frame) is None:
+            if not self._connection.deferred or (frame := self._connection.large_frame) is None:
                 return more, []
             if self._connection.has_very_large_frame:
                 return more, [LargeFrameReceived()]

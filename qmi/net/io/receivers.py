@@ -74,6 +74,6 @@ class Owner(Protocol[LinkT]):
 
 def is_for_the_loop(event: Event) -> bool:
     """Whether only the loop may tell of an event; any thread that reads may tell of the others."""
-    if isinstance(event, RequestReceived):
+    if type(event) is RequestReceived:
         return type(event.message) in (Subscribe, Unsubscribe)
     return isinstance(event, _FOR_THE_LOOP)

@@ -128,6 +128,7 @@ class TlsWire:
     __slots__ = ("_cipher", "_inbound", "_outbound", "_tls", "plain", "sock")
 
     may_hold_more = True
+    put_one = None
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext, *, server: bool) -> None:
         self.plain: PlainWire = PlainWire(sock)

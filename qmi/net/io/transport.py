@@ -91,7 +91,7 @@ class Unsent:
         # For each part, where it ends among the buffers, and which request it is.
         self._ends: list[int] = [len(buffers)]
         self._numbers: list[int | None] = [number]
-        self.size: int = total_size(buffers)
+        self.size: int = len(buffers[0]) if len(buffers) == 1 else total_size(buffers)
         self.counts: list[int] = []
         self.behind: bool = False
 
@@ -197,6 +197,10 @@ class Wire(Protocol):
     sock: socket.socket
 
     @property
+    def put_one(self) -> Callable[[Unsent], None] | None:
+        """As :meth:`put`, for one buffer of which nothing has been written; None if bytes may be held back."""
+
+    @property
     def may_hold_more(self) -> bool:
         """Whether there may be more to read although a read filled less than its memory."""
 
@@ -258,6 +262,10 @@ class PlainWire:
             unsent.counts.extend(map(self.sock.send, rest[:1]))
         else:
             unsent.counts.extend(map(self.sock.sendmsg, (rest[:_MANY],)))
+
+    def put_one(self, unsent: Unsent) -> None:
+        """Write the one buffer that it has, or some of it."""
+        unsent.counts.extend(map(self.sock.send, unsent.buffers))
 
     def flush(self) -> bool:
         """Nothing is ever held back."""
@@ -500,6 +508,16 @@ class Outbound:
         """
         if not buffers or self._ended or self.fault is not None:
             return None
+        now = time.monotonic()
+        if (
+            not (self._queue or self._waiting)
+            and len(buffers) == 1
+            and len(buffers[0]) < FULL
+            and len(buffers[0]) <= self._capacity
+            and not (soon and now - self._wrote < _BURST)
+            and (put_one := self._wire.put_one) is not None
+        ):
+            return self._write_alone(Unsent(buffers, number), number, now, put_one)
         entry = self._append(buffers, number, total_size(buffers))
         if soon and self._hold():
             return None
@@ -507,6 +525,35 @@ class Outbound:
             entry.behind = True
             return entry if len(buffers) > 1 else None
         return entry if self.write_queue() else None
+
+    def _write_alone(
+        self, entry: Unsent, number: int | None, now: float, put_one: Callable[[Unsent], None]
+    ) -> Unsent | None:
+        # Fast path, must equal putting it into the queue and `write_queue`: one small message that nothing is in front
+        # of, as nearly all are. It is in the queue meanwhile, so that an interrupt loses nothing. Where the socket does
+        # not take all of it, the queue is as it would be.
+        self._queue.append(entry)
+        self._size += entry.size
+        self.held = False
+        self._wrote = now
+        try:
+            if number is not None:
+                self._begun(number)
+            put_one(entry)
+        except Exception as error:
+            self._stop_writing(error)
+        finally:
+            if number is not None and not entry.counts:
+                self._taken_back(number)
+        if not entry.counts:
+            self._progress = now if self._waiting else 0.0
+            return entry if self._waiting else None
+        self.writes += 1
+        if entry.counts[0] < entry.size:
+            return entry if self.write_queue() else None
+        self._queue.popleft()
+        self._size -= entry.size
+        return None
 
     def hold(self, buffers: list[Buffer], size: int) -> None:
         """Put a message into the queue; whoever calls this sees to it that :meth:`flush` is called soon.
@@ -574,15 +621,8 @@ class Outbound:
                     queue.popleft()
                     self._size -= entry.size
             self._waiting = self._wire.flush()
-        except BlockingIOError:
-            self._waiting = True
-        except OSError as error:
-            self._waiting = False
-            self.fault = f"the connection was lost: {error.strerror or error}"
-        except Exception as error:  # nobody foresaw it; the link tells and ends, without the mutex
-            self._waiting = False
-            self.error = self.error or error
-            self.fault = f"a fault of this program while writing: {describe_error(error)}"
+        except Exception as error:
+            self._stop_writing(error)
         if self._found_full and self._size <= self._capacity // 2:
             self._found_full = self.may_be_full = False
             self._loop.soon(self._relieved)
@@ -593,6 +633,15 @@ class Outbound:
         elif not self._progress:
             self._progress = time.monotonic()
         return self._waiting
+
+    def _stop_writing(self, error: Exception) -> None:
+        self._waiting = isinstance(error, BlockingIOError)
+        if isinstance(error, OSError):
+            if not self._waiting:
+                self.fault = f"the connection was lost: {error.strerror or error}"
+        else:  # nobody foresaw it; the link tells and ends, without the mutex
+            self.error = self.error or error
+            self.fault = f"a fault of this program while writing: {describe_error(error)}"
 
     def _put(self, entry: Unsent) -> None:
         # With the mutex, in whichever thread writes. The requests in it have begun before their first byte is out.

@@ -194,6 +194,17 @@ class Connection(RequestLayer):
 
     def buffer_updated(self, size: int, now: float) -> list[Event]:
         """Handle the ``size`` bytes that were received into :meth:`get_buffer`'s memory."""
+        if self.is_ready and not self.deferred and self.lost is None:  # the usual packet, as _receive() reads any
+            events: list[Event] = []
+            kind: int | None = None
+            try:
+                if (packet := self._reader.read_usual(size)) is not None:
+                    self.last_heard = now
+                    kind, number, payload = packet
+                    self._read_message(kind, number, payload, events, newer=self._reader.minor > MINOR)
+                    return events
+            except Exception as error:
+                return events + self._end_by(error, kind)
         return self._receive(self._reader.buffer_updated, size, now)
 
     def receive_data(self, data: Buffer, now: float) -> list[Event]:
@@ -238,11 +249,15 @@ class Connection(RequestLayer):
                 self._handle(kind, payload, events, now)
                 if events and type(events[-1]) is PeerLost:
                     break
-        except ProtocolError as error:
-            events += self._fail(str(error))
-        except Exception as error:  # nobody foresaw it: whatever bytes do to this side ends this link alone
-            events += self.fault(f"handling {_kind_of_frame(kind)}", error)
+        except Exception as error:
+            events += self._end_by(error, kind)
         return events
+
+    def _end_by(self, error: Exception, kind: int | None) -> list[Event]:
+        if isinstance(error, ProtocolError):
+            return self._fail(str(error))
+        # Nobody foresaw it: whatever bytes do to this side ends this link alone.
+        return self.fault(f"handling {_kind_of_frame(kind)}", error)
 
     # Large bodies are decoded by the driver of the link, without its lock and beside its loop. Until one has been, all
     # that came after it waits, so that everything is handled in the order in which it came.

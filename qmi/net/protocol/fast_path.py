@@ -21,15 +21,24 @@ from qmi.net.protocol.kinds import REQUEST, VALUE
 HEAD = Struct(">BBBI")
 """A body from its beginning to its payload, if the number of its request has more than one and at most four bytes."""
 
+WHOLE = Struct(">3sBBIIQBBBI")
+"""A frame without segments and with such a body, from its beginning to the payload."""
+SHORT = 256
+"""Longer ones are not looked at here."""
+UNREAD = object()
+"""What :func:`read_payload` returns of what has to be read in the general way."""
+
 _CALL = 0
 """The number of calls among requests; signals, which are none, bear the same."""
 _BARE = b"\x80\xa0\xf6\x80"
 """No arguments, no arguments by name, no token, nobody who waits."""
-_NONE = b"\xf6"
+_FLOAT = Struct(">Bd")
+_FLOAT_HEAD = 0xFB
+_SHORTEST = {b"\xf6": None, b"\xf4": False, b"\xf5": True, **{bytes((number,)): number for number in range(24)}}
+"""Values of one byte."""
 _FEW = 23
 _LISTS = [bytes((0x80 + size,)) for size in range(_FEW + 1)]
 """The heads of lists of so many items; up to 23, the number of them fits into one byte."""
-_SHORT = 256
 _TEXT = frozenset({str})
 _CODEC = Codec()
 
@@ -118,18 +127,25 @@ class Bare:
 
 
 def read_body(body: bytes | bytearray) -> tuple[int, int, object] | None:
-    """Read the answer None, or a call without arguments. Such calls are kept, since the same ones come again."""
-    if not HEAD.size < len(body) < _SHORT:
+    """Read a packet whose payload :func:`read_payload` can read."""
+    if not HEAD.size < len(body) < SHORT:
         return None
     start, kind, width, number = HEAD.unpack_from(body)
     if start != 0x83 or width != 0x1A:
         return None
-    if kind == VALUE and body[HEAD.size :] == _NONE:
-        return kind, number, None
-    if kind == REQUEST and body.endswith(_BARE):
-        bare = _read_bare(bytes(body[HEAD.size :]))
-        return None if bare is None else (kind, number, bare)
-    return None
+    payload = read_payload(kind, bytes(body[HEAD.size :]))
+    return None if payload is UNREAD else (kind, number, payload)
+
+
+def read_payload(kind: int, payload: bytes) -> object:
+    """Read an answer that is a float or has one byte, or a call without arguments: such are kept and come again."""
+    if kind == VALUE:
+        if len(payload) == _FLOAT.size and payload[0] == _FLOAT_HEAD:
+            return _FLOAT.unpack(payload)[1]
+        return _SHORTEST.get(payload, UNREAD)
+    if kind == REQUEST and payload.endswith(_BARE):
+        return _read_bare(payload) or UNREAD
+    return UNREAD
 
 
 @lru_cache(1024)

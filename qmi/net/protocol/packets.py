@@ -40,7 +40,7 @@ from qmi.messages import (
     Subscribe,
     Unsubscribe,
 )
-from qmi.net.codec import Codec, Encoded
+from qmi.net.codec import Codec, Encoded, make_encoded
 from qmi.net.codec.rows import Memory
 from qmi.net.limits import SEGMENT_THRESHOLD, Buffer, Limits, ProtocolError, VersionError
 from qmi.net.protocol import fast_path, plain
@@ -274,6 +274,29 @@ class FrameReader:
         frame = self._settle()
         return () if frame is None else (frame,)
 
+    def read_usual(self, size: int) -> tuple[int, int, object] | None:
+        """Read the bytes that were just received, if they are one short packet of the usual kinds and nothing else.
+
+        Fast path, must equal :meth:`buffer_updated` and :func:`read_packet`.
+
+        Returns:
+            Kind, number and payload; None if :meth:`buffer_updated` has to be called.
+        """
+        whole = fast_path.WHOLE
+        if self._lent is not None or self._head or self._partial is not None or not whole.size < size < fast_path.SHORT:
+            return None
+        data = bytes(self._scratch[:size])
+        magic, major, minor, length, segments, total, start, kind, width, number = whole.unpack_from(data)
+        if start != 0x83 or width != 0x1A or segments or total or magic != MAGIC or major != MAJOR:
+            return None
+        if length != size - HEADER.size or length > self._max_whole:
+            return None
+        payload = fast_path.read_payload(kind, data[whole.size :])
+        if payload is fast_path.UNREAD:
+            return None
+        self.minor = minor
+        return kind, number, payload
+
     def feed(self, data: Buffer) -> Iterable[Frame]:
         """Return the frames that these bytes complete. Exhaust the iterable before the next call.
 
@@ -383,6 +406,8 @@ class FrameReader:
 # -- packets
 
 _LAST_KIND = KIND.high
+_USUAL = (24, 1 << 32)
+"""Numbers from and below which the head of a body has the length of :data:`.fast_path.HEAD`."""
 NOTHING = Encoded(b"\xf6", [])
 """The payload None."""
 
@@ -401,6 +426,9 @@ def write_packet(kind: Kind, number: int, encoded: Encoded = NOTHING) -> list[Bu
     payload, segments = encoded
     if segments:
         return pack(head(kind, number) + payload, segments)
+    if _USUAL[0] <= number < _USUAL[1]:  # the same in one step
+        size = fast_path.HEAD.size + len(payload)
+        return [fast_path.WHOLE.pack(MAGIC, MAJOR, MINOR, size, 0, 0, 0x83, kind, 0x1A, number) + payload]
     return [small_frame(head(kind, number), payload)]
 
 
@@ -462,7 +490,7 @@ def encode_message(codec: Codec, message: Request | Signal) -> Encoded:
     elif isinstance(message, Signal):
         payload = fast_path.encode_signal(message)
     if payload is not None:
-        return Encoded(payload, [])
+        return make_encoded((payload, []))
     cls = type(message)
     try:
         values = [_NUMBERS.get(cls, 0), *(fields or fields_to_wire(message))]

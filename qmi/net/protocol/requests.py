@@ -40,7 +40,7 @@ from qmi.messages import (
     Unsubscribe,
     Value,
 )
-from qmi.net.codec import Codec, Encoded
+from qmi.net.codec import Codec, Encoded, encode_scalars, make_encoded
 from qmi.net.limits import Buffer, ProtocolError
 from qmi.net.protocol.bounds import MAX_CREDIT, check_payload
 from qmi.net.protocol.events import (
@@ -185,11 +185,6 @@ class OpenRequests:
         """Return what a request of this side asks for, for a message."""
         return self._asked.get(number, "a request")
 
-    @property
-    def is_full(self) -> bool:
-        """Whether this side may open no more requests."""
-        return len(self._asked) >= self.limit
-
     def too_many(self, what: str, peer: str) -> QMI_NotDeliveredException:
         """Return the error of a request that cannot be opened because of all the others."""
         return QMI_NotDeliveredException(
@@ -204,7 +199,13 @@ class OpenRequests:
         return True
 
     def ask(self, what: str, cost: int = 0) -> int:
-        """Open a request of this side, which takes up so much memory if it is a large one."""
+        """Open a request of this side, which takes up so much memory if it is a large one.
+
+        Returns:
+            Its number; 0 if no more may be open.
+        """
+        if len(self._asked) >= self.limit:
+            return 0
         number = self.last_asked + 1
         self._asked[number] = what
         self.queued.add(number)
@@ -415,6 +416,8 @@ _HEAD = 11
 """How many bytes of a body are in front of the payload, at most."""
 _COST_OF_HEAD = 2000
 _NONE = Value(None)
+_SHORT = frozenset({float, bool})
+_LONG = 1 << 63
 
 
 class RequestLayer(ABC):
@@ -506,10 +509,10 @@ class RequestLayer(ABC):
         encoded = encoded or self.encode_request(message)
         if not self.is_ready:
             raise self._not_ready(message)
-        what = describe(message)
-        if self._requests.is_full:
-            raise self._requests.too_many(what, self.title)
+        what = f"{message.object}.{message.method}" if type(message) is Call else describe(message)
         number = self._requests.ask(what, cost)
+        if not number:
+            raise self._requests.too_many(what, self.title)
         return number, write_packet(REQUEST, number, encoded)
 
     def taken_back(self, number: int) -> None:
@@ -554,8 +557,11 @@ class RequestLayer(ABC):
     def encode_reply(self, reply: Reply) -> tuple[Kind, Encoded]:
         """Encode an answer for :meth:`send_reply`; any thread may do that. What cannot be sent becomes a failure."""
         if isinstance(reply, Value):
-            if reply.value is None:
+            value = reply.value
+            if value is None:
                 return VALUE, NOTHING
+            if type(value) in _SHORT or (type(value) is int and -_LONG < value < _LONG):  # as the codec, in one step
+                return VALUE, make_encoded((encode_scalars(value) or b"", []))
             try:
                 return VALUE, self._codec.encode(reply.value, "result")
             except QMI_ValueNotSendableException as error:

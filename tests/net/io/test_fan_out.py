@@ -290,6 +290,7 @@ async def test_signals_of_a_burst_are_the_bytes_that_they_are_alone(monkeypatch:
     values = [(1,), ("text",), ([1, 2.5],), (b"x" * 5000,), (b"y" * (2 * FULL),), (None, {"a": 1}), (b"z" * 5000,)]
     monkeypatch.setattr("qmi.actors.pubsub.broker.time.time", lambda: 12.0)
     monkeypatch.setattr(PlainWire, "put", note)
+    monkeypatch.setattr(PlainWire, "put_one", note)
 
     async def publish(burst: bool) -> list[bytes]:
         async with site() as lab:

@@ -265,6 +265,7 @@ async def test_a_request_that_is_cancelled_in_a_write_that_has_begun_harms_nobod
             unsent.counts.append(wire.sock.send(data))
 
         monkeypatch.setattr(PlainWire, "put", narrow)
+        monkeypatch.setattr(PlainWire, "put_one", narrow)
         for answer in answers:
             pair.a.send_request(GET, answer, soon=True)
         room = pair.a._out.size // 2 + 5
@@ -360,6 +361,7 @@ async def test_ctrl_c_between_two_steps_of_sending_neither_repeats_nor_loses_a_b
             raise KeyboardInterrupt
 
     monkeypatch.setattr(PlainWire, "put", struck)
+    monkeypatch.setattr(PlainWire, "put_one", struck)
 
     async with joined() as pair:
         answer, lost = Answer(), Answer()
@@ -381,6 +383,7 @@ async def test_a_connection_that_breaks_while_writing_is_a_loss(monkeypatch: pyt
             raise BrokenPipeError(32, "Broken pipe")
 
         monkeypatch.setattr(PlainWire, "put", broken)
+        monkeypatch.setattr(PlainWire, "put_one", broken)
         answer = Answer()
         pair.a.send_request(GET, answer)
         await until(lambda: answer.got)

@@ -204,6 +204,7 @@ async def test_a_slow_socket_in_the_handshake_is_waited_for(
             put(self, unsent)
 
         monkeypatch.setattr(PlainWire, "put", reluctant)
+        monkeypatch.setattr(PlainWire, "put_one", reluctant)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(client.handshake)
             nursery.start_soon(server.handshake)

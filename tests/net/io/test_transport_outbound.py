@@ -12,11 +12,11 @@ from tests.support.waiting import until
 from tests.support.writing import Bench, Clock
 
 
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+@pytest.fixture(params=[True, False], ids=["in one step", "by the queue"])
+def bench(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Bench:
     clock = Clock()
     monkeypatch.setattr(outbound_module, "time", clock)
-    return Bench(clock)
+    return Bench(clock, in_one_step=request.param)
 
 
 def test_a_lone_message_goes_out_at_once(bench: Bench) -> None:

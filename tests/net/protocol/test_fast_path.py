@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from qmi.errors import QMI_ValueNotSendableException
 from qmi.messages import Call, QueryLock, Signal, Token
 from qmi.net.codec import Codec, Encoded
-from qmi.net.limits import ProtocolError
+from qmi.net.limits import Limits, ProtocolError
 from qmi.net.protocol import fast_path as shortcuts
 from qmi.net.protocol import packets
 from qmi.net.protocol.bounds import MAX_INT, MESSAGES, fields_to_wire
 from qmi.net.protocol.kinds import Kind
 from qmi.net.protocol.memory_estimate import count_containers
-from qmi.net.protocol.packets import Frame, write_packet
+from qmi.net.protocol.packets import Frame, FrameReader, write_packet
 from qmi.net.protocol.undecodable import peek
 
 CODEC = Codec()
@@ -116,6 +116,49 @@ def test_a_call_without_arguments_is_checked_once() -> None:
     assert again is not None
     assert (first[1], again[1]) == (100, 101)
     assert first[2] is again[2]
+
+
+short_values = st.one_of(st.none(), st.booleans(), st.integers(-30, 300), st.floats(), texts)
+
+
+def read_at_once(data: bytes) -> object:
+    """What the reader makes of bytes that came together; None if it leaves them to the general way."""
+    reader = FrameReader(Limits())
+    reader.open_up()
+    reader.get_buffer()[: len(data)] = data
+    return reader.read_usual(len(data))
+
+
+@given(st.sampled_from([Kind.VALUE, Kind.REQUEST, Kind.ITEM]), numbers, st.one_of(short_values, calls))
+def test_packet_that_came_alone_is_what_the_general_way_reads(kind: Kind, number: int, value: object) -> None:
+    encoded = packets.encode_message(CODEC, value) if isinstance(value, Call) else CODEC.encode(value)
+    data = b"".join(write_packet(kind, number, encoded))
+    found = read_at_once(data)
+    if found is not None:
+        (frame,) = FrameReader(Limits(hello=1 << 20)).feed(data)
+        expected: Any = CODEC.decode(frame.body)
+        if isinstance(found[2], shortcuts.Bare):  # type: ignore[index]
+            assert packets.read_request(found[2], newer=False) == value  # type: ignore[index]
+        else:
+            assert repr(found) == repr(tuple(expected))
+
+
+@pytest.mark.parametrize("value", [None, True, False, 0, 23, 1.5, -0.0])
+def test_short_answer_that_came_alone_is_read_at_once(value: object) -> None:
+    (data,) = write_packet(Kind.VALUE, 100, CODEC.encode(value))
+    assert repr(read_at_once(bytes(data))) == repr((Kind.VALUE.value, 100, value))
+
+
+@given(st.integers(0, 40), st.integers(0, 255), st.integers(0, 60))
+def test_damaged_packet_that_came_alone_is_left_to_the_general_way(place: int, byte: int, size: int) -> None:
+    data = bytearray(b"".join(write_packet(Kind.VALUE, 100, CODEC.encode(1.5))))
+    if place < len(data):
+        data[place] = byte
+    found = read_at_once(bytes(data[:size]))
+    if found is not None:
+        assert size >= len(data)
+        (frame,) = FrameReader(Limits(hello=1 << 20)).feed(bytes(data))
+        assert repr(found) == repr(packets.read_packet(CODEC, frame))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from qmi.net.limits import ProtocolError
+from qmi.net.limits import Buffer, ProtocolError
 from qmi.net.protocol.requests import OpenRequests
 from tests.support.writing import Bench, Clock
 
@@ -51,37 +51,42 @@ def test_request_that_was_taken_back_has_not_gone_out() -> None:
     assert requests.asked_count == 0
 
 
-def test_request_has_begun_before_its_first_byte_is_out() -> None:
-    bench = Bench(Clock())
+@pytest.mark.parametrize("in_one_step", [True, False])
+def test_request_has_begun_before_its_first_byte_is_out(in_one_step: bool) -> None:
+    bench = Bench(Clock(), in_one_step=in_one_step)
     seen: list[list[int]] = []
-    put = bench.wire.put
+    write = bench.wire.write
 
-    def watched(unsent: object) -> None:
+    def watched(buffer: Buffer) -> int:
         seen.append(list(bench.begun))
-        put(unsent)  # type: ignore[arg-type]
+        return write(buffer)
 
-    bench.wire.put = watched  # type: ignore[method-assign]
+    bench.wire.write = watched  # type: ignore[method-assign]
     bench.say("request", 1)
     assert (seen, bench.begun) == ([[1]], [1])
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, BlockingIOError])
-def test_request_of_which_nothing_was_taken_has_not_begun(error: type[BaseException]) -> None:
-    bench = Bench(Clock())
+@pytest.mark.parametrize("in_one_step", [True, False])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, BlockingIOError, ConnectionResetError, ValueError])
+def test_request_of_which_nothing_was_taken_has_not_begun(error: type[BaseException], in_one_step: bool) -> None:
+    bench = Bench(Clock(), in_one_step=in_one_step)
 
-    def put(unsent: object) -> None:
+    def write(buffer: Buffer) -> int:
         raise error
 
-    bench.wire.put = put  # type: ignore[method-assign]
+    bench.wire.write = write  # type: ignore[method-assign]
     try:
         bench.say("request", 1)
     except KeyboardInterrupt:
         assert error is KeyboardInterrupt
     assert bench.begun == []
+    assert bench.out.size == len("request")
+    assert bool(bench.stalled) is (error is BlockingIOError)
+    assert bool(bench.out.fault) is (error not in (KeyboardInterrupt, BlockingIOError))
 
 
 def test_request_that_was_interrupted_behind_its_first_byte_has_begun() -> None:
-    bench = Bench(Clock())
+    bench = Bench(Clock(), in_one_step=False)
 
     def put(unsent: object) -> None:
         unsent.counts.append(3)  # type: ignore[attr-defined]
