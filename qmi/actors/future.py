@@ -228,6 +228,8 @@ class QMI_RpcFuture(Generic[T]):
                 raise
         try:
             if not self._done:
+                if INTERRUPTS.pending:  # Ctrl-C came while it was handed over
+                    INTERRUPTS.look()
                 self._wait_in_thread(timeout, execution)
         except BaseException:
             self.leave_wait(execution)

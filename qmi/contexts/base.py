@@ -369,7 +369,7 @@ class ContextBase:
         actor = self.registry.get(address.object) if address.context == self.name else None
         if actor is not None:
             return actor
-        if self._state != "stopping":  # until the end of it, those that still run may clean up
+        if self._state not in ("running", "stopping"):  # until the end of it, those that still run may clean up
             self.check_running()
         if address.context == self.name:
             raise self.registry.gone(address)
@@ -393,10 +393,10 @@ class ContextBase:
         shared: bool = True,
     ) -> QMI_RpcFuture[Any]:
         """Send a message to an object of another context. Every error comes with the future."""
-        try:
-            link = self.link_to(address.context)
-        except QMI_Exception as error:  # goes to the caller
-            return failed_future(str(address), error)
+        link = self.connections.link_to(address.context)
+        if link is None:
+            why = self.connections.why_no_link(address.context)
+            return failed_future(str(address), QMI_NotDeliveredException(why))
         return ask(link, address, message, soon=soon, patience=patience, shared=shared)
 
     def release_later(self, address: Address, key: Token) -> None:

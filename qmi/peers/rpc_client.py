@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from _thread import allocate_lock
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -59,7 +60,15 @@ class RemoteCall(QMI_RpcFuture[Any]):
     __slots__ = ("_address", "_left_to_loop", "_link", "_method", "_shown_args", "_stream", "number")
 
     def __init__(self, link: Link, what: str | Address, call: Call | None = None, *, shared: bool = True) -> None:
-        super().__init__(shared=shared)
+        # This is made for each call: what QMI_RpcFuture has is written here.
+        self._explain = None
+        self.callee: Address | None = None
+        self.on_cancel = None
+        self._once = allocate_lock()
+        self._done = False
+        self._error = None
+        self._waker = None
+        self._callbacks = [] if shared else None
         self._link = link
         # What it is called in messages is written when there is one.
         self._address = what

@@ -336,11 +336,12 @@ class ProgramHandlers:
     themselves. So the main thread does nothing then for which others would have to wait.
     """
 
-    __slots__ = ("_due", "_found")
+    __slots__ = ("_due", "_found", "_main_thread")
 
     def __init__(self) -> None:
         self._due = 0.0
         self._found = False
+        self._main_thread = threading.main_thread().ident  # another one in a forked child, which begins anew
 
     def may_run_here(self) -> bool:
         """Whether such a handler may be called in this thread.
@@ -348,7 +349,7 @@ class ProgramHandlers:
         Each call of a method asks: the signals that programs send themselves are looked at each time, and all of them
         now and then.
         """
-        if _thread.get_ident() != threading.main_thread().ident:
+        if _thread.get_ident() != self._main_thread:
             return False
         for number in _OF_PROGRAMS:
             if callable(current_handler(number)):
@@ -368,6 +369,8 @@ class ProgramHandlers:
 
 
 PROGRAM_HANDLERS = ProgramHandlers()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=PROGRAM_HANDLERS.__init__)  # type: ignore[misc]
 
 
 def may_interrupt(frame: FrameType | None) -> bool:

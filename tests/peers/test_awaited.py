@@ -166,9 +166,9 @@ async def test_the_link_knows_that_a_task_waits_and_is_not_lent_to_a_thread(cont
     coro: Any = await here.get_instrument("there.async")
     link = here.link_to("there")
     link._awaited = float("-inf")
-    assert not link.is_wanted_by_loop
+    assert link.is_for_threads
     assert await coro.echo(1) == 1
-    assert link.is_wanted_by_loop
+    assert not link.is_for_threads
 
 
 class Relay(QMI_RpcObject):

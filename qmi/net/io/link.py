@@ -193,9 +193,11 @@ class Link:
         return self._connection.is_amid
 
     @property
-    def is_wanted_by_loop(self) -> bool:
-        """Whether tasks of the loop wait for answers, or did a moment ago."""
-        return time.monotonic() - self._awaited < _RUSH_TIME
+    def is_for_threads(self) -> bool:
+        """Whether it is up, and no tasks of the loop wait for answers, nor did a moment ago."""
+        if not self._connection.is_ready or self._out.fault is not None:
+            return False
+        return not self._awaited or time.monotonic() - self._awaited >= _RUSH_TIME
 
     def await_here(self) -> None:
         """A task is about to wait for an answer, which a thread that reads could only hand on to its loop."""
@@ -409,7 +411,7 @@ class Link:
     async def _lend(self) -> bool:
         # A thread that waits for this link alone answers sooner than a loop that waits for everything. False if the
         # link has ended.
-        if self._readers is None or self._readers.available_tokens < 1 or self.is_wanted_by_loop:
+        if self._readers is None or self._readers.available_tokens < 1 or not self.is_for_threads:
             return True
         if time.monotonic() < self._lend_again or not self._open_gate():
             return True

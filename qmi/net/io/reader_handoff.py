@@ -65,8 +65,8 @@ class Source(Protocol):
         """Whether a part of a message has come, so that the rest is under way."""
 
     @property
-    def is_wanted_by_loop(self) -> bool:
-        """Whether tasks of the loop wait for answers: then the loop wants to read for itself."""
+    def is_for_threads(self) -> bool:
+        """Whether it is up, and no tasks of the loop wait for answers: then the loop wants to read for itself."""
 
     @property
     def volume(self) -> int:
@@ -118,7 +118,7 @@ class _Habit:
         """
         if not PROCESSORS.are_several(now):
             return 0.0
-        return (_SPIN + min(volume * _PER_BYTE, _MOST_FOR_BYTES)) * self.share()
+        return (_SPIN + min(volume * _PER_BYTE, _MOST_FOR_BYTES)) * (self._share or self.share())
 
     def learn(self, *, came: bool) -> None:
         """Whether something came."""
@@ -235,7 +235,7 @@ class ReaderHandoff:
 
     def _may_read(self) -> bool:
         # Also of no effect in a forked child, where the link is down and the gate is gone.
-        return self._source.is_up and not self.rest and not self._source.is_wanted_by_loop
+        return not self.rest and self._source.is_for_threads
 
     def drive_io(self, done: Callable[[], bool], timeout: float | None) -> None:
         """Read on behalf of a caller, until its call is done or its time is over; not at all if somebody else reads.
@@ -254,8 +254,11 @@ class ReaderHandoff:
             now = time.monotonic()
             end = None if timeout is None else now + timeout
             gate.shut()
-            duration = self._for_answers.spin(now, self._source.volume - self._volume)
-            self._spin(done, now, duration if timeout is None else min(duration, timeout), self._for_answers)
+            volume = self._source.volume
+            duration = self._for_answers.spin(now, volume - self._volume)
+            self._volume = volume
+            if duration:
+                self._spin(done, now, duration if timeout is None else min(duration, timeout), self._for_answers)
             # Also where there is always more to read: its time ends, and Ctrl-C strikes as soon as it waits elsewhere.
             while not done() and self._may_read() and not INTERRUPTS.pending:
                 left = _LONGEST if end is None else min(_LONGEST, end - time.monotonic())
@@ -263,7 +266,8 @@ class ReaderHandoff:
                     self._read()
                 if left <= 0:
                     break
-            self._read_rest()
+            if self._more:
+                self._read_rest()
         finally:
             self._give_back()
 
@@ -278,16 +282,20 @@ class ReaderHandoff:
             return
         now = time.monotonic()
         # Without the right: whoever reads meanwhile sets the second one, so that this looks for longer or not as long.
-        duration = self._for_requests.spin(now, self._source.volume - self._volume)
+        volume = self._source.volume
+        duration = self._for_requests.spin(now, volume - self._volume)
         sleeps = self._idling.share() > 0
         if not (duration or sleeps) or not self._may_read() or not self._right.acquire(False):
             return
         try:
+            self._volume = volume
             gate.shut()
-            self._spin(thread.is_wanted, now, duration, self._for_requests)
-            if sleeps and not thread.is_wanted():
+            if duration:
+                self._spin(thread.is_wanted, now, duration, self._for_requests)
+            if sleeps and not (duration and thread.is_wanted()):
                 self._sleep_idle(thread)
-            self._read_rest()
+            if self._more:
+                self._read_rest()
         finally:
             self._give_back()
 
@@ -303,9 +311,11 @@ class ReaderHandoff:
             return
         while not came and self._may_read():
             bell.is_listening = True
-            comes = self._more or (not thread.is_wanted() and bool(poller.poll(_PATIENCE * 1000)))
+            ready = () if self._more or thread.is_wanted() else poller.poll(_PATIENCE * 1000)
             bell.is_listening = False
-            if bell.answer() or not comes:
+            # Who rings from here on finds that nobody listens, or the bell is answered after the next sleep.
+            if (len(ready) != 1 or ready[0][0] == bell.fileno()) and not self._more:
+                bell.answer()
                 break
             self._read()
             came = thread.is_wanted()
@@ -318,9 +328,6 @@ class ReaderHandoff:
         return self._poller_of[1]
 
     def _spin(self, enough: Callable[[], bool], now: float, duration: float, habit: _Habit) -> None:
-        self._volume = self._source.volume
-        if not duration:
-            return
         end = now + duration
         while now < end and not enough() and self._source.is_up and not self.rest:
             if self._more or self._poll(0):

@@ -534,6 +534,7 @@ class Outbound:
         # not take all of it, the queue is as it would be.
         self._queue.append(entry)
         self._size += entry.size
+        self.volume += entry.size
         self.held = False
         self._wrote = now
         try:

@@ -42,6 +42,10 @@ class Link:
         self.freed = 0
         self.came = threading.Condition()
 
+    @property
+    def is_for_threads(self) -> bool:
+        return self.is_up and not self.is_wanted_by_loop
+
     def descriptor(self) -> int:
         return self.near.fileno()
 
