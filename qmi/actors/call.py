@@ -149,7 +149,7 @@ class Handle:
         open_blocks: How many ``locked()`` blocks of it are open, of all threads and tasks.
     """
 
-    __slots__ = ("__weakref__", "_actor", "address", "interface", "open_blocks", "router", "token")
+    __slots__ = ("__weakref__", "_actor", "_is_elsewhere", "address", "interface", "open_blocks", "router", "token")
 
     def __init__(self, router: Router, address: Address, interface: Interface) -> None:
         self.router: Router = router
@@ -158,6 +158,7 @@ class Handle:
         self.token: Token | None = PASSES.get(address) if PASSES else None
         self.open_blocks: int = 0
         self._actor: Actor | None = None
+        self._is_elsewhere = address.context != router.origin.context
 
     def _find_actor(self) -> Actor | None:
         # The actor of the last call, unless it has ended since: then there may be another one of that name. It may also
@@ -180,7 +181,9 @@ class Handle:
         chain = () if execution is None else execution.chain
         limit = None if timeout is None else check_timeout(timeout)
         actor = self._actor
-        if actor is None or actor.mailbox.closed is not None:
+        if self._is_elsewhere:
+            actor = None
+        elif actor is None or actor.mailbox.closed is not None:
             actor = self._find_actor()
         token = self._shown_token() if self.open_blocks else self.token
         if actor is None:

@@ -395,8 +395,11 @@ class ContextBase:
         """Send a message to an object of another context. Every error comes with the future."""
         link = self.connections.link_to(address.context)
         if link is None:
-            why = self.connections.why_no_link(address.context)
-            return failed_future(str(address), QMI_NotDeliveredException(why))
+            try:
+                self.find_actor(address)  # raises if this context has stopped
+                link = self.link_to(address.context)
+            except QMI_Exception as error:  # goes to the caller
+                return failed_future(str(address), error)
         return ask(link, address, message, soon=soon, patience=patience, shared=shared)
 
     def release_later(self, address: Address, key: Token) -> None:

@@ -68,7 +68,9 @@ class ServedCall(Served, PendingCall):
     __slots__ = ("_serving", "cancelled", "number")
 
     def __init__(self, serving: Serving, number: int, call: Call, origin: Origin) -> None:
-        self._serve(serving, number)
+        self._serving = serving
+        self.number = number
+        self.cancelled = False
         PendingCall.__init__(self, call.method, call.args, call.kwargs, call.token, call.chain, origin)
         self._waker = self._send
         self._what = call.object
@@ -134,9 +136,14 @@ class Serving:
 
     def request(self, number: int, message: Request) -> None:
         """The other side asks for something."""
-        if self._is_over():
+        over: bool = self._ended
+        if over:
             return
-        self._open[number] = answer = self._served(number, message)
+        if type(message) is Call:
+            answer: Served = ServedCall(self, number, message, self._origin)
+        else:
+            answer = self._served(number, message)
+        self._open[number] = answer
         try:
             self._home.request_here(message, self._origin, self.link, answer)
         except Exception as error:  # goes to the caller, who is not to end this program
@@ -145,14 +152,9 @@ class Serving:
             self._take_back(answer, message)
 
     def _served(self, number: int, message: Request) -> Served:
-        if isinstance(message, Call):
-            return ServedCall(self, number, message, self._origin)
         if isinstance(message, Acquire):
             return ServedAcquire(self, number, message, self._origin)
         return ServedQuestion(self, number, message)
-
-    def _is_over(self) -> bool:
-        return self._ended
 
     def _take_back(self, answer: Served, message: Request) -> None:
         # The loop has ended the link while a thread was handing this on: it may have come too early to give it up, and

@@ -24,6 +24,7 @@ from qmi.net.io.transport import FULL, PlainWire
 from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.events import Event, ReplyReceived
 from qmi.net.protocol.link_ends import Role
+from qmi.net.protocol.packets import FrameReader
 from qmi.peers.acceptor import Acceptor
 from qmi.peers.connections import Connections
 from tests.support.devices import Bench
@@ -256,7 +257,7 @@ async def test_fault_42_exception_at_any_call_of_a_responder_costs_one_question_
 STEPS: dict[str, tuple[type, str]] = {
     "reading a socket": (PlainWire, "read_into"),
     "reading frames": (Connection, "buffer_updated"),
-    "asking for memory": (Connection, "get_buffer"),
+    "asking for memory": (FrameReader, "get_buffer"),
     "writing": (PlainWire, "put_one"),
     "writing much": (PlainWire, "put"),
     "passing on": (Delivery, "deliver"),

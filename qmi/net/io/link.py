@@ -40,10 +40,10 @@ from qmi.net.io.transport import Outbound, Wire
 from qmi.net.limits import Buffer
 from qmi.net.protocol.bounds import describe_error
 from qmi.net.protocol.connection import HEARTBEAT, PING, Connection, Packet
-from qmi.net.protocol.events import Connected, Event, LargeFrameReceived, PeerLost, ReplyReceived
+from qmi.net.protocol.events import Connected, Event, LargeFrameReceived, PeerLost, ReplyReceived, RequestReceived
 from qmi.net.protocol.handshake import Hello
 from qmi.net.protocol.link_ends import FAULT, LossKind
-from qmi.net.protocol.requests import describe, not_delivered
+from qmi.net.protocol.requests import SMALL, describe, not_delivered
 from qmi.runtime.doorbell import Idler
 from qmi.runtime.forks import abandon_in_child
 from qmi.runtime.sigint import HANDLER, INTERRUPTS, PROGRAM_HANDLERS, SIGINT, current_handler
@@ -458,7 +458,9 @@ class Link:
         deliver = self._delivery.deliver
         while True:
             for index, event in enumerate(events):
-                if type(event) is not ReplyReceived and is_for_the_loop(event):
+                kind = type(event)
+                is_usual = kind is ReplyReceived or (kind is RequestReceived and type(event.message) is Call)  # type: ignore[union-attr]
+                if not is_usual and is_for_the_loop(event):
                     return more, events[index:]
                 deliver(event)
             if not self._connection.deferred or (frame := self._connection.large_frame) is None:
@@ -603,7 +605,7 @@ class Link:
             QMI_NotDeliveredException: If the link is gone, or too many requests are open.
         """
         encoded = encoded or self._connection.encode_request(message)
-        cost = self._connection.cost_of(encoded)
+        cost = 0 if len(encoded[0]) <= SMALL and not encoded[1] else self._connection.cost_of(encoded)
         with self._mutex:
             # Only calls can be large. What locks, unlocks or asks is never held up.
             is_full = (

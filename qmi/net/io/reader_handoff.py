@@ -5,8 +5,8 @@ both (``test_messages_are_the_same_whoever_reads_them``).
 
 Each message that comes by way of another thread costs a switch of threads, which is most of the time of a call. So a
 blocking caller reads for itself while it waits for its answer, and the thread of an object that has just answered
-waits there for the next request. Both look without sleeping for as long as a switch of threads would take, and for about
-as long as the other side takes to read and write what is large.
+waits there for the next request. Both look without sleeping for as long as a switch of threads would take, and for
+about as long as the other side takes to read and write what is large.
 
 The *right* to read is a lock, which whoever reads holds for as long as it does; nobody waits for it. When none of those
 reads, the loop does, or in a rush a thread that the loop has lent: it *stands by*. It sleeps at the *gate*, which those
@@ -148,7 +148,7 @@ class ReaderHandoff:
         self._right.acquire()
         self._is_loops = True  # known to the loop alone
         self._poller: Poller | None = None
-        self._poller_of: tuple[Doorbell, Poller] | None = None  # for whom
+        self._poller_of: tuple[Doorbell, int, Poller] | None = None  # for whom, and the descriptor of the bell
         self._more = False
         self._volume = 0  # when somebody looked last
         self._is_retired = False
@@ -259,13 +259,18 @@ class ReaderHandoff:
             self._volume = volume
             if duration:
                 self._spin(done, now, duration if timeout is None else min(duration, timeout), self._for_answers)
+            # Whoever had the right before may have left something to the loop. All else has just been looked at, and is
+            # again after the first wait.
+            is_first = True
             # Also where there is always more to read: its time ends, and Ctrl-C strikes as soon as it waits elsewhere.
-            while not done() and self._may_read() and not INTERRUPTS.pending:
+            while not done() and not INTERRUPTS.pending and (not self.rest if is_first else self._may_read()):
                 left = _LONGEST if end is None else min(_LONGEST, end - time.monotonic())
-                if self._more or self._wait(max(0, round(left * 1000))):
+                milliseconds = max(0, round(left * 1000))
+                if self._more or (self._poll(milliseconds) if is_first else self._wait(milliseconds)):
                     self._read()
                 if left <= 0:
                     break
+                is_first = False
             if self._more:
                 self._read_rest()
         finally:
@@ -305,27 +310,29 @@ class ReaderHandoff:
         bell = thread.bell
         came = False
         try:
-            poller = self._poller_with(bell)
+            if self._poller_of is None or self._poller_of[0] is not bell:
+                self._poller_of = self._poller_with(bell)
+            _, descriptor, poller = self._poller_of
         except OSError:  # no descriptor is left
             self._idling.learn(came=False)
             return
-        while not came and self._may_read():
+        is_first = True  # as in drive_io()
+        while not came and (not self.rest if is_first else self._may_read()):
+            is_first = False
             bell.is_listening = True
             ready = () if self._more or thread.is_wanted() else poller.poll(_PATIENCE * 1000)
             bell.is_listening = False
-            # Who rings from here on finds that nobody listens, or the bell is answered after the next sleep.
-            if (len(ready) != 1 or ready[0][0] == bell.fileno()) and not self._more:
+            # Whoever rings from here on finds that nobody listens, or the bell is answered after the next sleep.
+            if not self._more and (len(ready) != 1 or ready[0][0] == descriptor):
                 bell.answer()
                 break
             self._read()
             came = thread.is_wanted()
         self._idling.learn(came=came)
 
-    def _poller_with(self, bell: Doorbell) -> Poller:
+    def _poller_with(self, bell: Doorbell) -> tuple[Doorbell, int, Poller]:
         assert self.gate is not None
-        if self._poller_of is None or self._poller_of[0] is not bell:
-            self._poller_of = bell, self.gate.poller(bell.fileno())
-        return self._poller_of[1]
+        return bell, bell.fileno(), self.gate.poller(bell.fileno())
 
     def _spin(self, enough: Callable[[], bool], now: float, duration: float, habit: _Habit) -> None:
         end = now + duration

@@ -123,6 +123,7 @@ class Connection(RequestLayer):
         memory: What the requests on all links of the context take up; None as above.
 
     Attributes:
+        get_buffer: Returns memory to receive into.
         last_heard: When something came last.
         deferred: Frames that have come and wait to be decoded by the driver; the first one is :attr:`large_frame`.
         defers_large: Whether the driver decodes large frames (:attr:`large_frame`); else they are decoded where they
@@ -149,6 +150,7 @@ class Connection(RequestLayer):
         self._share = Share(memory or RequestMemory(self.limits.all_request_bytes, self.limits.arriving))
         super().__init__(codec, self.limits.open_requests, self.limits.request_bytes, self._share)
         self._reader = FrameReader(self.limits, arrivals=arrivals)
+        self.get_buffer: Callable[[], memoryview] = self._reader.get_buffer
         self.deferred: deque[Frame] = deque()
         self.defers_large: bool = False
         # Of the frame that is being handled, if they were needed. Frames are decoded and handled one by one, so that
@@ -187,10 +189,6 @@ class Connection(RequestLayer):
     def is_amid(self) -> bool:
         """Whether a part of a frame has come."""
         return not self._reader.between_frames
-
-    def get_buffer(self) -> memoryview:
-        """Return memory to receive into."""
-        return self._reader.get_buffer()
 
     def buffer_updated(self, size: int, now: float) -> list[Event]:
         """Handle the ``size`` bytes that were received into :meth:`get_buffer`'s memory."""

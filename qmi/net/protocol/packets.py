@@ -483,15 +483,22 @@ def encode_message(codec: Codec, message: Request | Signal) -> Encoded:
     Raises:
         QMI_ValueNotSendableException: If an argument cannot be sent, or a field is out of bounds.
     """
-    payload = fields = None
+    payload = None
     if isinstance(message, Call):
         payload = fast_path.encode_call(message)
-        fields = fast_path.list_fields(message) if payload is None else None
     elif isinstance(message, Signal):
         payload = fast_path.encode_signal(message)
-    if payload is not None:
-        return make_encoded((payload, []))
+    return encode_fields(codec, message) if payload is None else make_encoded((payload, []))
+
+
+def encode_fields(codec: Codec, message: Request | Signal) -> Encoded:
+    """The same for what the fast path has left.
+
+    Raises:
+        QMI_ValueNotSendableException: As :func:`encode_message`.
+    """
     cls = type(message)
+    fields = fast_path.list_fields(message) if isinstance(message, Call) else None
     try:
         values = [_NUMBERS.get(cls, 0), *(fields or fields_to_wire(message))]
     except OutOfBounds as error:

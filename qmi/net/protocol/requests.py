@@ -55,9 +55,18 @@ from qmi.net.protocol.events import (
     StreamEnded,
     StreamOpened,
 )
+from qmi.net.protocol.fast_path import encode_call
 from qmi.net.protocol.kinds import REQUEST, SIGNAL, VALUE, Kind
 from qmi.net.protocol.memory_estimate import CHEAP, Cost, cost_of
-from qmi.net.protocol.packets import NOTHING, UnknownRequest, encode_message, read_request, read_signal, write_packet
+from qmi.net.protocol.packets import (
+    NOTHING,
+    UnknownRequest,
+    encode_fields,
+    encode_message,
+    read_request,
+    read_signal,
+    write_packet,
+)
 from qmi.net.protocol.request_memory import Share
 
 _VERBS: dict[type, str] = {
@@ -149,6 +158,7 @@ class OpenRequests:
     Attributes:
         queued: The numbers of the requests of this side of which nothing has gone out yet. Whoever writes one takes its
             number out.
+        being_served: The requests of the other side that have no answer yet, by number.
         last_asked: The number of the last request of this side; they are counted from 1.
         lacks_room: Whether a request of this side had to be put off because of the bytes of others, and no answer to
             one of these has come since.
@@ -169,17 +179,12 @@ class OpenRequests:
         self.queued: set[int] = set()
         self._cancelled: set[int] = set()
         self._credit: dict[int, int] = {}  # of the streams: how many items the other side may still send
-        self._served: dict[int, Served] = {}
+        self.being_served: dict[int, Served] = {}
 
     @property
     def asked_count(self) -> int:
         """Requests of this side that have no answer yet, cancelled ones included."""
         return len(self._asked)
-
-    @property
-    def served_count(self) -> int:
-        """Requests of the other side that have no answer yet."""
-        return len(self._served)
 
     def what(self, number: int) -> str:
         """Return what a request of this side asks for, for a message."""
@@ -322,7 +327,7 @@ class OpenRequests:
 
     def note_cost(self, number: int, cost: Cost) -> None:
         """A request of the other side takes up so much memory, which was reserved, if it is open at all."""
-        if number in self._served:
+        if number in self.being_served:
             self._served_costs.add(number, cost.total)
             if self._share is not None:
                 self._share.assign(number)
@@ -341,9 +346,9 @@ class OpenRequests:
         if number <= self._last_served:
             raise ProtocolError(f"request {number} came after request {self._last_served}: numbers only ever grow")
         self._last_served = number
-        if len(self._served) >= self.limit:
+        if len(self.being_served) >= self.limit:
             return False
-        self._served[number] = _FRESH
+        self.being_served[number] = _FRESH
         return True
 
     def served(self, number: int) -> Served:
@@ -352,18 +357,18 @@ class OpenRequests:
         Raises:
             QMI_RuntimeException: If it is not open, which is a fault of this program.
         """
-        found = self._served.get(number)
+        found = self.being_served.get(number)
         if found is None:
             raise QMI_RuntimeException(f"Request {number} is not open; it was answered already, or never came")
         return found
 
     def change_served(self, number: int, served: Served) -> None:
         """Change what is known of a request of the other side."""
-        self._served[number] = served
+        self.being_served[number] = served
 
     def finish(self, number: int) -> None:
         """This side has answered a request."""
-        del self._served[number]
+        del self.being_served[number]
         if self._served_costs.by_number:
             self.free_served(number)
 
@@ -375,7 +380,7 @@ class OpenRequests:
         """
         if number > self._last_served or number < 1:
             raise ProtocolError(f"there was no request {number}")
-        return self._served.get(number)
+        return self.being_served.get(number)
 
     def lose_all(self, peer: str, reason: str) -> list[Event]:
         """End every request; returns what its owners must be told."""
@@ -384,12 +389,12 @@ class OpenRequests:
             if number not in self._cancelled:
                 error = self._lost(number, what, peer, reason)
                 events.append(ReplyReceived(number, Failure(error)))
-        events += [CancelReceived(number) for number, served in self._served.items() if not served.cancelled]
+        events += [CancelReceived(number) for number, served in self.being_served.items() if not served.cancelled]
         self._asked.clear()
         self.queued.clear()
         self._cancelled.clear()
         self._credit.clear()
-        self._served.clear()
+        self.being_served.clear()
         self._asked_costs.clear()
         self._served_costs.clear()
         if self._share is not None:
@@ -415,6 +420,8 @@ def not_delivered(what: str, peer: str, reason: str) -> QMI_NotDeliveredExceptio
 _HEAD = 11
 """How many bytes of a body are in front of the payload, at most."""
 _COST_OF_HEAD = 2000
+SMALL = CHEAP - _HEAD
+"""A request of up to so many bytes, without segments, costs nothing that anybody counts."""
 _NONE = Value(None)
 _SHORT = frozenset({float, bool})
 _LONG = 1 << 63
@@ -461,7 +468,7 @@ class RequestLayer(ABC):
     @property
     def served_request_count(self) -> int:
         """How many requests of the other side have no answer yet."""
-        return self._requests.served_count
+        return len(self._requests.being_served)
 
     @property
     def next_number(self) -> int:
@@ -481,14 +488,18 @@ class RequestLayer(ABC):
         Raises:
             QMI_ValueNotSendableException: If an argument cannot be sent, with the place where it sits.
         """
-        if self.chain_there is not None and type(message) is Call and message.chain:
-            message = replace(message, chain=self.chain_there(message.chain))
+        if type(message) is Call:
+            if self.chain_there is not None and message.chain:
+                message = replace(message, chain=self.chain_there(message.chain))
+            if (payload := encode_call(message)) is not None:  # as encode_message() begins
+                return make_encoded((payload, []))
+            return encode_fields(self._codec, message)
         return encode_message(self._codec, message)
 
     def cost_of(self, encoded: Encoded) -> int:
         """Estimate what a request takes up at the other side, in bytes of memory; 0 if it is small. Needs no lock."""
         payload, segments = encoded
-        if len(payload) <= CHEAP - _HEAD and not segments:
+        if len(payload) <= SMALL and not segments:
             return 0
         return cost_of(payload, sum(segment.nbytes for segment in segments)) + _COST_OF_HEAD
 
@@ -573,9 +584,11 @@ class RequestLayer(ABC):
         if self.lost is not None:
             return []
         kind, data = encoded or self.encode_reply(reply)
-        if self._requests.served(number).streaming and kind is VALUE:
+        requests = self._requests
+        served = requests.being_served.get(number) or requests.served(number)  # which raises
+        if served.streaming and kind is VALUE:
             raise QMI_RuntimeException(f"Request {number} is a stream; it ends by end_stream or a Failure")
-        self._requests.finish(number)
+        requests.finish(number)
         return write_packet(kind, number, data)
 
     def open_stream(self, number: int) -> list[Buffer]:

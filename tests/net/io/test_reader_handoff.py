@@ -390,8 +390,8 @@ def test_thread_that_waits_for_requests_is_woken_by_what_others_give_it(
         giver.start()
         return poller.poll(milliseconds)
 
-    poller = handoff._poller_with(thread.bell)
-    handoff._poller_of = thread.bell, SimpleNamespace(poll=partial(gives, poller))
+    bell, descriptor, poller = handoff._poller_with(thread.bell)
+    handoff._poller_of = bell, descriptor, SimpleNamespace(poll=partial(gives, poller))
     handoff.idle(thread)
     giver.join()
     assert not thread.bell.is_listening
