@@ -403,12 +403,7 @@ class ContextBase:
         return ask(link, address, message, soon=soon, patience=patience, shared=shared)
 
     def release_later(self, address: Address, key: Token) -> None:
-        """Release a grant of an object of another context as soon as there is a link to it.
-
-        Args:
-            address: The object.
-            key: What stands for the grant.
-        """
+        """Release what a key stands for, of an object of another context, as soon as there is a link to that."""
         self._pending_releases.add(address, key)
         link = self.connections.link_to(address.context)
         if link is not None and link.is_up:  # it is back already, so that nobody would send it
