@@ -24,6 +24,7 @@ from typing import Any, Final, NamedTuple
 from cbor2 import CBORTag
 
 from qmi.net.codec.budget import NotWellFormed, read_head
+from qmi.net.codec.packed import pack_rows_of_numbers
 from qmi.net.codec.records import LETTERS, pack_records, weight_of_rows
 from qmi.net.codec.rows import Decoding, Encoding, Malformed, Row, sized, texts, typed
 from qmi.net.codec.tags import Own
@@ -63,6 +64,8 @@ _SLOT = 8
 def pack_rows(encoding: Encoding, values: Sequence[Any], depth: int) -> CBORTag | None:
     """Return what stands for rows that have ``depth`` containers around them; None if they make no table."""
     kind, count = type(values[0]), len(values)
+    if (numbers := _rows_of_numbers(encoding, values, kind, depth)) is not None:
+        return numbers
     if countOf(map(type, values), kind) != count:
         return None
     total = sum(map(len, values))
@@ -81,6 +84,24 @@ def pack_rows(encoding: Encoding, values: Sequence[Any], depth: int) -> CBORTag 
         return None
     encoding.spend(weight_of_rows(count, 0))
     return _table(encoding, LETTERS[kind], rows, width, width, depth)
+
+
+def _rows_of_numbers(encoding: Encoding, values: Sequence[Any], kind: type, depth: int) -> CBORTag | None:
+    # Fast path, must equal what follows it in `pack_rows`: one look at all rows and their items, not one at each.
+    count = len(values)
+    if kind is dict or type(values[-1]) is not kind:
+        return None
+    first, last = map(tuple, (values[0], values[-1]))
+    width = len(first)
+    if not width * count >= _FLAT_FROM or width > _WIDEST or not _is_of_one_type(first, last):
+        return None
+    flat = pack_rows_of_numbers(encoding, values, kind, width, type(first[0]))
+    if flat is None:
+        return None
+    encoding.enter_rows(count, width * count, depth)
+    encoding.spend(weight_of_rows(count, 0))
+    encoding.check_depth(depth)
+    return CBORTag(Own.COLUMNS, [LETTERS[kind], count, width, flat])
 
 
 def _is_of_one_type(first: Sequence[object], last: Sequence[object]) -> bool:

@@ -19,7 +19,7 @@ from qmi.net.codec.tags import MAX_TEXT_BYTES
 T = TypeVar("T")
 
 Scalar: TypeAlias = bool | int | float | str | None
-PART = 8192
+PART = 1 << 14
 """So many items are written and read at a time, which takes less than a millisecond. What is written of them is memory
 that is used again and again; of more it would be new memory of the system's."""
 _MOST = 1 << 16
@@ -43,7 +43,8 @@ def parts_of(values: Sequence[T], size: int = PART) -> Iterable[list[T]]:
     """Return lists of at most so many items."""
     if len(values) <= size:
         return (values if type(values) is list else list(values),)
-    return (list(values[begin : begin + size]) for begin in range(0, len(values), size))
+    cut = ((values[begin : begin + size]) for begin in range(0, len(values), size))
+    return cut if type(values) is list else map(list, cut)  # type: ignore[return-value]
 
 
 def write_parts(values: Sequence[object], size: int = PART, largest: int = MAX_TEXT_BYTES) -> list[bytes] | None:

@@ -17,7 +17,6 @@ travel as a segment. The payload is ``[form, what the form needs, bytes]``::
 
 from __future__ import annotations
 
-import marshal
 import struct
 import sys
 from array import array
@@ -28,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 from cbor2 import CBORTag
 from msgspec import ValidationError, convert, msgpack
 
-from qmi.net.codec import arrays, records
+from qmi.net.codec import arrays, marshalled, records
 from qmi.net.codec.budget import weigh_few
 from qmi.net.codec.keys import check_keys
 from qmi.net.codec.msgpack_parts import Scalar, announced, cut, join, parts_of, read_all, write, write_parts
@@ -56,9 +55,8 @@ _OBJECT_COST = 4
 """What a complex number or a long integer counts."""
 _MAX_WIDTH = 64
 """Integers of more bytes are written one by one."""
-_MARSHAL_VERSION = 2
-"""The newest that writes no references to earlier items."""
-_MARSHAL_HEAD = 5
+_NUMBERS = {float: (marshalled.FLOATS, "d"), int: (marshalled.INTEGERS, "i")}
+"""By the type of numbers: how `marshal` writes them, and the form of the packed list."""
 _SHORT = 1 << 31
 _FEW = 4096
 """So many numbers are packed at a time."""
@@ -153,42 +151,40 @@ def _pack_bools(encoding: Encoding, values: Sequence[bool]) -> CBORTag:
     return _packed(encoding, "?", None, bytes(values), len(values))
 
 
-# Fast paths, must equal what follows the types of all items: `marshal` writes a list in less time than looking at those
-# takes, each item behind a letter for its exact type. Whether the letters are where they would be if all items were of
-# one type is the proof that they are; whatever else it may write, now or in another Python, fails that and costs only
-# time. Nothing of this is sent, and nothing is read by it. ``tests/net/codec/test_packed.py`` compares both.
+# Fast paths, must equal what follows the types of all items, which take longer to look at; see :mod:`.marshalled`.
+# ``tests/net/codec/test_packed.py`` compares both.
 
 
 def _floats_at_once(encoding: Encoding, values: Sequence[float]) -> CBORTag | None:
-    numbers = _marshalled(values, b"g", "<f8")
+    numbers = marshalled.numbers(values, marshalled.FLOATS)
     return _gaps_at_once(encoding, values) if numbers is None else _packed(encoding, "d", None, *numbers)
 
 
 def _integers_at_once(encoding: Encoding, values: Sequence[int]) -> CBORTag | None:
     if not all(-_SHORT <= number < _SHORT for number in (values[0], values[-1])):
         return None
-    numbers = _marshalled(values, b"i", "<i4")
+    numbers = marshalled.numbers(values, marshalled.INTEGERS)
     return None if numbers is None else _packed(encoding, "i", None, *numbers)
 
 
-def _marshalled(values: Sequence[float], letter: bytes, dtype: str) -> tuple[Buffer, int] | None:
-    """Return the items, and how many there are; None if they are not all of the type that the letter stands for."""
-    numpy = arrays.loaded_numpy()
-    if numpy is None:
-        return None
-    found = []
-    step = 1 + int(dtype[2:])
-    for part in parts_of(values):
-        size = len(part)
-        try:
-            data = marshal.dumps(part, _MARSHAL_VERSION)
-        except ValueError:
-            return None
-        if len(data) != _MARSHAL_HEAD + step * size or data[_MARSHAL_HEAD::step].count(letter) != size:
-            return None
-        found.append(numpy.ndarray(size, dtype, data, _MARSHAL_HEAD + 1, step).copy())
-    numbers = found[0] if len(found) == 1 else numpy.concatenate(found)
-    return numbers.view("u1"), len(numbers)
+def pack_rows_of_numbers(
+    encoding: Encoding, rows: Sequence[Any], kind: type, width: int, number: type
+) -> CBORTag | None:
+    """Return what stands for the items of all rows together, if each row has so many numbers of one type.
+
+    Args:
+        encoding: Puts them aside.
+        rows: Tuples or lists, as far as the first and the last one show.
+        kind: Which of both.
+        width: How many items each has.
+        number: The type of these.
+
+    Returns:
+        None if they are not, or not all floats or integers of 32 bits.
+    """
+    form = _NUMBERS.get(number)
+    numbers = form and marshalled.numbers_in_rows(rows, kind, width, form[0])
+    return _packed(encoding, form[1], None, *numbers) if form and numbers else None
 
 
 def _gaps_at_once(encoding: Encoding, values: Sequence[float | None]) -> CBORTag | None:
@@ -217,11 +213,8 @@ def _packed_parts(encoding: Encoding, form: str, parts: list[bytes] | None, size
 
 
 def _flags_at_once(encoding: Encoding, values: Sequence[bool | None]) -> CBORTag | None:
-    try:
-        data = marshal.dumps(values if type(values) is list else list(values), _MARSHAL_VERSION)[_MARSHAL_HEAD:]
-    except ValueError:
-        return None
-    if len(data) != len(values) or data.translate(None, b"FTN"):
+    data = marshalled.letters(values)
+    if data is None or len(data) != len(values) or data.translate(None, b"FTN"):
         return None
     return _packed(encoding, "?", None, data.translate(_FROM_MARSHAL), len(data))
 
@@ -312,7 +305,7 @@ def pack_dict(encoding: Encoding, value: dict[object, object], depth: int) -> CB
     packed = pack(encoding, keys)
     if packed is None:
         return None
-    if packed.value[0] != "s":  # all of them texts
+    if packed.value[0] not in ("s", "i"):  # texts, or integers that are their own hash
         check_keys(keys)
     return CBORTag(Own.PACKED_DICT, [packed, encoding.items(values, depth)])
 

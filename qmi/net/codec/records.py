@@ -18,9 +18,11 @@ kind: the *inner* one. How many of these there are is not known before, so that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Sized
 from functools import cache
+from gc import get_referents
 from itertools import chain
+from operator import countOf
 from typing import Any, Final
 
 from cbor2 import CBORTag
@@ -82,6 +84,17 @@ def _items_of(rows: Iterable[Any], kind: type) -> Iterable[object]:
     return chain.from_iterable(map(dict.values, rows) if kind is dict else rows)
 
 
+def _types_in(rows: Sequence[Any], kind: type, width: int, items: int) -> set[type]:
+    """Return the types of the items of all rows, of which the first has so many, and all together so many."""
+    # Fast path, must equal the set of the types of `_items_of`: the garbage collector knows the items of a tuple or
+    # list without making an iterator for each, in some order. Of a dict it may name keys, too, or other values.
+    found = get_referents(*rows) if kind is not dict else ()
+    types = list(map(type, found if len(found) == items else _items_of(rows, kind)))
+    some = types[:width]
+    # In most tables each row has the same types. Comparing types takes less time than putting each into a set.
+    return set(some) if types == some * (len(types) // (width or 1)) else set(types)
+
+
 def pack_records(encoding: Encoding, rows: Sequence[Any], kind: type, items: int, depth: int) -> CBORTag | None:
     """Return what stands for rows of one kind if all their so many items are scalars, or containers of such.
 
@@ -93,9 +106,9 @@ def pack_records(encoding: Encoding, rows: Sequence[Any], kind: type, items: int
     count, letter = len(rows), LETTERS[kind]
     if items > _WIDEST * count or not _EXPECTED.issuperset(map(type, _items_of(rows[:1], kind))):
         return None
-    others = set(map(type, _items_of(rows, kind))) - SCALARS
+    others = _types_in(rows, kind, len(rows[0]), items) - SCALARS
     inner = LETTERS.get(next(iter(others))) if len(others) == 1 else None
-    if (others and inner is None) or (kind is dict and set(map(type, chain.from_iterable(rows))) != _TEXT):
+    if (others and inner is None) or (kind is dict and not _has_texts_for_keys(rows, items)):
         return None
     if inner is not None and not _are_of_scalars(_items_of(rows, kind), others.pop()):
         return None
@@ -111,6 +124,10 @@ def pack_records(encoding: Encoding, rows: Sequence[Any], kind: type, items: int
     encoding.check_depth(depth + 1)
     encoding.spend(_BYTE * len(data))
     return CBORTag(Own.PACKED, ["N", [letter, count, inner, lengths], encoding.add_segment(data)])
+
+
+def _has_texts_for_keys(rows: Sequence[dict[Any, Any]], items: int) -> bool:
+    return countOf(map(type, chain.from_iterable(rows)), str) == sum(map(len, rows))
 
 
 def _are_of_scalars(items: Iterable[object], kind: type) -> bool:
@@ -166,15 +183,25 @@ def _nested_decoder(kind: str, inner: str) -> Callable[[memoryview], list[Any]]:
 
 def pack_scalar_dict(encoding: Encoding, value: dict[Any, Any]) -> CBORTag | None:
     """Return what stands for a dict whose keys are all texts, or all integers, and whose values are scalars."""
-    if not DICT_FROM <= len(value) <= _DICT_UP_TO or not SCALARS.issuperset(set(map(type, value.values()))):
+    if not DICT_FROM <= len(value) <= _DICT_UP_TO or not SCALARS.issuperset(
+        _types_of(value.values(), next(reversed(value.values())))
+    ):
         return None
-    kinds = set(map(type, value))
+    kinds = _types_of(value, next(reversed(value)))
     letter = "s" if kinds == _TEXT else "i" if kinds == _INTEGER else ""
     data = write(value) if letter else None
     if data is None:
         return None
     encoding.spend(_weight("d", 1, len(value)))
     return CBORTag(Own.PACKED, ["D", letter, encoding.add_segment(data)])
+
+
+def _types_of(items: Collection[object], last: object) -> set[type]:
+    # Counting is quicker than a set where all are the same.
+    first = type(next(iter(items)))
+    if type(last) is first and countOf(map(type, items), first) == len(items):
+        return {first}
+    return set(map(type, items))
 
 
 def unpack_dict(decoding: Decoding, kind: object, data: Memory) -> Mapping[str, Scalar] | Mapping[int, Scalar]:

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qmi.errors import QMI_ValueNotSendableException
-from qmi.net.codec import Codec, arrays, packed, records
+from qmi.net.codec import Codec, arrays, columns, keys, marshalled, packed, records
 from qmi.net.codec.budget import weigh, weigh_few
 from qmi.net.codec.packed import PACK_FROM, has_long_integer
 from qmi.net.codec.tags import MAX_TEXT_BYTES, Own
@@ -189,6 +189,51 @@ def test_list_that_is_packed_at_once_is_what_it_is_item_by_item(
             assert at_once == (outcome(value), outcome(tuple(value)))
 
 
+@pytest.mark.parametrize("loaded", [True, False], ids=["numpy", "no numpy"])
+@pytest.mark.parametrize("odd", _ODD, ids=lambda odd: f"{type(odd).__name__} {str(odd)[:12]}")
+@pytest.mark.parametrize("row", [(0.5, 1.5, 2.5), [0.5, 1.5, 2.5], (1, 2, 3), [7]], ids=str)
+def test_rows_of_numbers_that_are_packed_at_once_are_what_they_are_row_by_row(
+    row: Any, odd: Any, loaded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not loaded and type(odd).__module__ == "numpy":
+        return
+    for place in (0, 1, 700, 1199):
+        with_odd_item = [row] * 1200
+        with_odd_item[place] = type(row)([*row[:-1], odd])
+        with_odd_row: list[Any] = [row] * 1200
+        with_odd_row[place] = odd
+        with monkeypatch.context() as patch:
+            if not loaded:
+                patch.setitem(sys.modules, "numpy", None)
+            at_once = outcome(with_odd_item), outcome(with_odd_row)
+            patch.setattr(columns, "pack_rows_of_numbers", lambda *_: None)
+            assert at_once == (outcome(with_odd_item), outcome(with_odd_row))
+
+
+@pytest.mark.parametrize("kind", [tuple, list])
+@pytest.mark.parametrize("form", ["d", "i"])
+def test_rows_of_numbers_are_packed_at_once(kind: Any, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = list(range(-9000, 9000)) if form == "i" else [number * 0.1 for number in range(-9000, 9000)]
+    value = [kind(numbers[place : place + 3]) for place in range(0, len(numbers), 3)]
+    asked = []
+    monkeypatch.setattr(columns, "countOf", lambda *_: asked.append(1))
+    payload, segments = CODEC.encode(value)
+    assert not asked, "each row was looked at"
+    assert bytes((0x61, ord(form))) in payload
+    assert same(value, CODEC.decode(payload, [bytes(segment) for segment in segments]))
+
+
+@pytest.mark.parametrize("odd", _ODD, ids=lambda odd: f"{type(odd).__name__} {str(odd)[:12]}")
+def test_types_in_rows_are_the_same_whoever_names_their_items(odd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    values: list[Any] = [
+        [(0.5, 1, "a"), (0.5, odd, "a")] * 3, [[0.5, "a"], [odd], []] * 3, [(), (odd,), (odd, odd)] * 3,
+        [{"a": 0.5, "b": 1}, {"a": odd, "b": 1}] * 3,
+    ]  # fmt: skip
+    usual = [outcome(value) for value in values]
+    monkeypatch.setattr(records, "get_referents", lambda *_: [])
+    assert usual == [outcome(value) for value in values]
+
+
 @pytest.mark.parametrize("odd", _ODD, ids=lambda odd: f"{type(odd).__name__} {str(odd)[:12]}")
 def test_scalars_that_msgspec_writes_are_what_they_are_item_by_item(odd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     floats = [0.5] * 150
@@ -272,13 +317,13 @@ def test_memory_of_a_packed_dict_is_estimated(make: Callable[[Any], Any]) -> Non
 
 
 def test_list_is_packed_item_by_item_where_marshal_writes_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    values: list[Any] = [[True, None] * 150, [0.5] * 300, [7] * 300]
+    values: list[Any] = [[True, None] * 150, [0.5] * 300, [7] * 300, [(0.5, 1.5)] * 600, [[7]] * 1200]
     usual = [CODEC.encode(value) for value in values]
     for version in (0, 4):
-        monkeypatch.setattr(packed, "_MARSHAL_VERSION", version)
+        monkeypatch.setattr(marshalled, "_VERSION", version)
         for value, (payload, segments) in zip(values, usual, strict=True):
             assert through(value) == value
-            assert value[1] in (0.5, 7) or CODEC.encode(value) == (payload, segments)
+            assert value[1] is not None or CODEC.encode(value) == (payload, segments)
 
 
 @pytest.mark.parametrize("text", ["x", "é", "€z", "\U0001f600", "z\0"])
@@ -380,6 +425,18 @@ def test_few_complex_numbers_come_back(size: int) -> None:
 def test_integers_as_keys_are_refused_only_if_they_collide(shift: int, sign: int) -> None:
     value = {sign * (number << shift): number for number in range(300)}
     assert same(value, through(value))
+    assert same(dict.fromkeys(value, 0.5), through(dict.fromkeys(value, 0.5)))
     colliding = {sign * number * sys.hash_info.modulus: number for number in range(300)}
     with pytest.raises(QMI_ValueNotSendableException, match="more than 64 keys have the same hash"):
         CODEC.encode(colliding)
+
+
+def test_integers_of_32_bits_are_their_own_hash_and_need_no_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = {number - 40_000: number * 0.5 for number in range(70_000)}
+    monkeypatch.setattr(packed, "check_keys", lambda _: pytest.fail("they are looked at by their sender"))
+    payload, segments = CODEC.encode(value)
+    monkeypatch.undo()
+    monkeypatch.setattr(keys, "countOf", lambda *_: pytest.fail("they are looked at one by one"))
+    assert CODEC.decode(payload, [bytes(segment) for segment in segments]) == value
+    monkeypatch.undo()
+    assert same(value | {1 << 40: None, True: 1}, through(value | {1 << 40: None, True: 1}))
