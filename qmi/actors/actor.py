@@ -375,7 +375,8 @@ class Actor:
                     turn.set_result(None)  # its caller waits for nothing but its turn
                     return
                 # One that was given up is sent as well: whether it runs is decided by who starts it.
-                refusal = None if turn.given_up else self.refusal(turn)
+                is_free = turn.given_up or (turn.token is None and self.lock_manager.lock.holder is None)
+                refusal = None if is_free else self.refusal(turn)
                 if refusal is None:
                     if not (turn.method.kind.is_async or self.placement is Placement.LOOP):
                         (self.worker or self.thread()).give(partial(self._run_in_thread, turn))

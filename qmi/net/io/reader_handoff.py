@@ -109,15 +109,8 @@ class _Habit:
             return 0.0 if self._skipped else 1.0
         return self._share
 
-    def spin(self, now: float, volume: int = 0) -> float:
-        """For how long to look after so many bytes, in seconds; not at all on a lone processor.
-
-        Args:
-            now: The time of the monotonic clock.
-            volume: Bytes.
-        """
-        if not PROCESSORS.are_several(now):
-            return 0.0
+    def spin(self, volume: int = 0) -> float:
+        """For how long to look after so many bytes, in seconds, where there are several processors."""
         return (_SPIN + min(volume * _PER_BYTE, _MOST_FOR_BYTES)) * (self._share or self.share())
 
     def learn(self, *, came: bool) -> None:
@@ -248,17 +241,18 @@ class ReaderHandoff:
         if gate is None:
             self.is_wanted = True
             return
-        if not self._may_read() or not self._right.acquire(False):
+        if self.rest or not self._source.is_for_threads or not self._right.acquire(False):
             return
         try:
             now = time.monotonic()
             end = None if timeout is None else now + timeout
             gate.shut()
-            volume = self._source.volume
-            duration = self._for_answers.spin(now, volume - self._volume)
-            self._volume = volume
-            if duration:
-                self._spin(done, now, duration if timeout is None else min(duration, timeout), self._for_answers)
+            if PROCESSORS.are_several(now):
+                volume = self._source.volume
+                duration = self._for_answers.spin(volume - self._volume)
+                self._volume = volume
+                if duration:
+                    self._spin(done, now, duration if timeout is None else min(duration, timeout), self._for_answers)
             # Whoever had the right before may have left something to the loop. All else has just been looked at, and is
             # again after the first wait.
             is_first = True
@@ -286,14 +280,17 @@ class ReaderHandoff:
         if gate is None:  # there was no rush yet
             return
         now = time.monotonic()
-        # Without the right: whoever reads meanwhile sets the second one, so that this looks for longer or not as long.
-        volume = self._source.volume
-        duration = self._for_requests.spin(now, volume - self._volume)
+        duration = 0.0
+        if PROCESSORS.are_several(now):
+            # Without the right: whoever reads meanwhile sets the second one, so that this looks for longer or not as
+            # long.
+            volume = self._source.volume
+            duration = self._for_requests.spin(volume - self._volume)
+            self._volume = volume
         sleeps = self._idling.share() > 0
-        if not (duration or sleeps) or not self._may_read() or not self._right.acquire(False):
+        if not (duration or sleeps) or self.rest or not self._source.is_for_threads or not self._right.acquire(False):
             return
         try:
-            self._volume = volume
             gate.shut()
             if duration:
                 self._spin(thread.is_wanted, now, duration, self._for_requests)
@@ -373,7 +370,8 @@ class ReaderHandoff:
 
     def _piece_comes(self) -> bool:
         # Who sleeps in the midst of a large message has to be woken for each piece of it, for which the sender pays.
-        duration = self._for_pieces.spin(now := time.monotonic())
+        now = time.monotonic()
+        duration = self._for_pieces.spin() if PROCESSORS.are_several(now) else 0.0
         if not duration:
             return False
         end = now + duration

@@ -55,7 +55,7 @@ from qmi.net.protocol.events import (
     StreamEnded,
     StreamOpened,
 )
-from qmi.net.protocol.fast_path import encode_call
+from qmi.net.protocol.fast_path import Bare, encode_call
 from qmi.net.protocol.kinds import REQUEST, SIGNAL, VALUE, Kind
 from qmi.net.protocol.memory_estimate import CHEAP, Cost, cost_of
 from qmi.net.protocol.packets import (
@@ -671,7 +671,8 @@ class RequestLayer(ABC):
             self._refuse(number, QMI_RuntimeException(fault))
             return
         try:
-            events.append(RequestReceived(number, read_request(payload, newer=newer)))
+            request = payload.call if type(payload) is Bare else read_request(payload, newer=newer)
+            events.append(RequestReceived(number, request))
         except ProtocolError:
             requests.finish(number)
             raise

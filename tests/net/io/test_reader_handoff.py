@@ -459,12 +459,12 @@ def test_nobody_waits_for_what_never_comes_so_soon(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(handoff_module, "_SPIN", 0.016)
     habit = handoff_module._Habit()
     times = []
-    while (time := habit.spin(0.0)) > 0:
+    while (time := habit.spin()) > 0:
         times.append(time)
         habit.learn(came=False)
     assert times == [0.016, 0.008, 0.004, 0.002]
     skipped = 1
-    while not (time := habit.spin(0.0)):
+    while not (time := habit.spin()):
         skipped += 1
     assert (time, skipped) == (0.016, handoff_module._TRY_AGAIN - 1)
     habit.learn(came=False)
@@ -478,9 +478,9 @@ def test_who_waits_for_what_is_large_looks_for_longer(monkeypatch: pytest.Monkey
     monkeypatch.setattr(handoff_module, "_PER_BYTE", 0.5)
     monkeypatch.setattr(handoff_module, "_MOST_FOR_BYTES", 4.0)
     habit = handoff_module._Habit()
-    assert [habit.spin(0.0, volume) for volume in (0, 1, 8, 9, 1 << 30)] == [0.25, 0.75, 4.25, 4.25, 4.25]
+    assert [habit.spin(volume) for volume in (0, 1, 8, 9, 1 << 30)] == [0.25, 0.75, 4.25, 4.25, 4.25]
     habit.learn(came=False)
-    assert habit.spin(0.0, 1) == 0.375
+    assert habit.spin(1) == 0.375
 
 
 @pytest.mark.parametrize("who", ["caller", "idle"])
@@ -525,7 +525,6 @@ def test_a_lone_processor_has_better_to_do_than_look(
     link: Link, handoff: ReaderHandoff, processors: Processors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     processors.several = False
-    assert handoff_module._Habit().spin(0.0) == 0.0
     monkeypatch.setattr(ReaderHandoff, "_poll", lambda *_: pytest.fail("it looks"))
     link.far.send(b"a")
     handoff.idle(Thread(link))
