@@ -283,12 +283,12 @@ def test_fault_42_exception_in_a_thread_that_reads_or_writes_ends_that_link_alon
             raise error("injected")
         return original(self, *args)
 
+    monkeypatch.setattr(cls, name, fail)
     with make_context("srv") as srv, make_context("here") as here, make_context("other") as other:
         srv.make_instrument("bench", Bench)
         for context in (here, other):
             context.connect_to_peer("srv", address(srv))
         bench = here.get_instrument("srv.bench")
-        monkeypatch.setattr(cls, name, fail)
         armed.set()
         deadline = time.monotonic() + 20
         with suppress(QMI_MessageDeliveryException, error):  # of whoever was under way; a caller may meet it itself
