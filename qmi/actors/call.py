@@ -67,7 +67,7 @@ from qmi.messages import (
     method_text,
 )
 from qmi.names import CONTEXT_OBJECT_NAME, Address
-from qmi.runtime.call_context import EXECUTION, Execution, current_chain
+from qmi.runtime.call_context import EXECUTION, current_chain
 from qmi.runtime.identity import own_identity
 from qmi.runtime.random_bytes import random_bytes
 from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
@@ -188,7 +188,9 @@ class Handle:
         token = self._shown_token() if self.open_blocks else self.token
         if actor is None:
             call = Call(self.address.object, name, args, kwargs, token, chain)
-            return self._call_elsewhere(method, call, limit, execution)
+            if limit is None and not chain:  # what call_blocking() looks at before it waits has just been looked at
+                return self._request(method, call, soon=False, patience=None).wait_or_cancel(None, execution)
+            return self._call_elsewhere(method, call, limit)
         if actor.placement is _CALLER and limit is None and runs_in_thread_of_caller(here := actor.method(name)):
             inline = InlineCall(actor, here, args, kwargs, token, chain, self.router.origin)
             if chain:
@@ -201,10 +203,8 @@ class Handle:
             )
         return self._stream(result) if method.kind.is_stream else result
 
-    def _call_elsewhere(self, method: Method, call: Call, limit: float | None, execution: Execution | None) -> object:
+    def _call_elsewhere(self, method: Method, call: Call, limit: float | None) -> object:
         if limit is None:
-            if not call.chain:  # what call_blocking() looks at before it waits has just been looked at
-                return self._request(method, call, soon=False, patience=None).wait_or_cancel(None, execution)
             return call_blocking(self._request(method, call, soon=False, patience=None), None)
         begun = time.monotonic()
         future = self._request(method, call, soon=False, patience=limit)
