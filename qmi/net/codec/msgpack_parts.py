@@ -19,7 +19,7 @@ from qmi.net.codec.tags import MAX_TEXT_BYTES
 T = TypeVar("T")
 
 Scalar: TypeAlias = bool | int | float | str | None
-PART = 1 << 14
+PART = 10_240
 """So many items are written and read at a time, which takes less than a millisecond. What is written of them is memory
 that is used again and again; of more it would be new memory of the system's."""
 _MOST = 1 << 16

@@ -47,6 +47,8 @@ PACK_FEW_FROM = 4
 """A list of fewer numpy scalars or complex numbers is."""
 _PART = 1 << 16
 """So many items are unpacked at a time, which takes some milliseconds."""
+_PART_OF_NUMBERS = 1 << 18
+"""And so many numbers or bools: a list that grows part by part is new memory of the system's each time."""
 _SEPARATORS = ("\0", "\x1f", "\ue000", "\U0010fffd")
 _SWAP = sys.byteorder == "big"
 _TEXT_COST = 2
@@ -321,11 +323,11 @@ def _unpack(decoding: Decoding, payload: object, _: bool) -> object:
     return unpack(decoding, detail, decoding.take(data))
 
 
-def _in_parts(size: int, make: Callable[[int, int], list[T]]) -> list[T]:
+def _in_parts(size: int, make: Callable[[int, int], list[T]], part: int = _PART) -> list[T]:
     # Other threads have the interpreter between two parts.
-    found = make(0, _PART)
-    for begin in range(_PART, size, _PART):
-        found += make(begin, begin + _PART)
+    found = make(0, part)
+    for begin in range(part, size, part):
+        found += make(begin, begin + part)
     return found
 
 
@@ -333,7 +335,7 @@ def _unpack_numbers(code: _Code) -> Callable[[Decoding, object, Memory], object]
     def unpack(decoding: Decoding, detail: object, data: Memory) -> object:
         decoding.spend(len(data) // _SIZES[code])
         numbers = _view(code, data)
-        return _in_parts(len(numbers), lambda begin, end: numbers[begin:end].tolist())
+        return _in_parts(len(numbers), lambda begin, end: numbers[begin:end].tolist(), _PART_OF_NUMBERS)
 
     return unpack
 
@@ -360,7 +362,7 @@ def _unpack_flags(decoding: Decoding, detail: object, data: Memory) -> object:
     if nones:
         return _in_parts(len(flags), lambda begin, end: list(map(_VALUES.__getitem__, flags[begin:end])))
     view = memoryview(flags).cast("?")
-    return _in_parts(len(flags), lambda begin, end: view[begin:end].tolist())
+    return _in_parts(len(flags), lambda begin, end: view[begin:end].tolist(), _PART_OF_NUMBERS)
 
 
 def _unpack_complex(decoding: Decoding, detail: object, data: Memory) -> list[complex]:

@@ -23,7 +23,7 @@ from functools import cache
 from gc import get_referents
 from itertools import chain
 from operator import countOf
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from cbor2 import CBORTag
 from msgspec import msgpack
@@ -84,15 +84,41 @@ def _items_of(rows: Iterable[Any], kind: type) -> Iterable[object]:
     return chain.from_iterable(map(dict.values, rows) if kind is dict else rows)
 
 
-def _types_in(rows: Sequence[Any], kind: type, width: int, items: int) -> set[type]:
-    """Return the types of the items of all rows, of which the first has so many, and all together so many."""
+class _Look(NamedTuple):
+    """What is in rows of one kind.
+
+    Attributes:
+        items: The items of all rows, in some order.
+        types: Their types.
+        round: The types that come round regularly among them, if each row has the same; else nothing.
+    """
+
+    items: list[Any]
+    types: set[type]
+    round: list[type]
+
+    def of_type(self, kind: type) -> list[Any]:
+        """Return the items of one type."""
+        if not self.round:
+            return [item for item in self.items if type(item) is kind]
+        width = len(self.round)
+        places = (place for place, each in enumerate(self.round) if each is kind)
+        return list(chain.from_iterable(self.items[place::width] for place in places))
+
+
+def _look(rows: Sequence[Any], kind: type, count: int) -> _Look:
+    """Look at rows that have so many items together."""
     # Fast path, must equal the set of the types of `_items_of`: the garbage collector knows the items of a tuple or
     # list without making an iterator for each, in some order. Of a dict it may name keys, too, or other values.
-    found = get_referents(*rows) if kind is not dict else ()
-    types = list(map(type, found if len(found) == items else _items_of(rows, kind)))
-    some = types[:width]
+    items = get_referents(*rows) if kind is not dict else []
+    if len(items) != count:
+        items = list(_items_of(rows, kind))
+    types = list(map(type, items))
     # In most tables each row has the same types. Comparing types takes less time than putting each into a set.
-    return set(some) if types == some * (len(types) // (width or 1)) else set(types)
+    some = types[: len(rows[0])]
+    if some and types == some * (len(types) // len(some)):
+        return _Look(items, set(some), some)
+    return _Look(items, set(types), [])
 
 
 def pack_records(encoding: Encoding, rows: Sequence[Any], kind: type, items: int, depth: int) -> CBORTag | None:
@@ -106,11 +132,14 @@ def pack_records(encoding: Encoding, rows: Sequence[Any], kind: type, items: int
     count, letter = len(rows), LETTERS[kind]
     if items > _WIDEST * count or not _EXPECTED.issuperset(map(type, _items_of(rows[:1], kind))):
         return None
-    others = _types_in(rows, kind, len(rows[0]), items) - SCALARS
+    if not SCALARS.issuperset(map(type, _items_of(rows[:1], kind))) and _are_too_large(rows):
+        return None
+    look = _look(rows, kind, items)
+    others = look.types - SCALARS
     inner = LETTERS.get(next(iter(others))) if len(others) == 1 else None
     if (others and inner is None) or (kind is dict and not _has_texts_for_keys(rows, items)):
         return None
-    if inner is not None and not _are_of_scalars(_items_of(rows, kind), others.pop()):
+    if inner is not None and not _are_of_scalars(look.of_type(found := others.pop()), found):
         return None
     parts = write_parts(rows, max(1, min(_ROWS, 8 * _ROWS * count // (items + 1))), _LARGEST)
     if parts is None:
@@ -126,15 +155,23 @@ def pack_records(encoding: Encoding, rows: Sequence[Any], kind: type, items: int
     return CBORTag(Own.PACKED, ["N", [letter, count, inner, lengths], encoding.add_segment(data)])
 
 
-def _has_texts_for_keys(rows: Sequence[dict[Any, Any]], items: int) -> bool:
-    return countOf(map(type, chain.from_iterable(rows)), str) == sum(map(len, rows))
+def _are_too_large(rows: Sequence[Any]) -> bool:
+    # Before all of them are looked at and written in vain. If the first one is not like the others, this only decides
+    # in which of two ways they are written.
+    data = write(rows[0])
+    return data is None or len(data) * len(rows) > _MOST_NESTED
 
 
-def _are_of_scalars(items: Iterable[object], kind: type) -> bool:
-    inner: list[Any] = [item for item in items if type(item) is kind]
-    if kind is dict and not _TEXT.issuperset(map(type, chain.from_iterable(inner))):
+def _has_texts_for_keys(rows: Sequence[dict[Any, Any]], keys: int) -> bool:
+    """Whether there are so many keys, all of them texts."""
+    return countOf(map(type, chain.from_iterable(rows)), str) == keys
+
+
+def _are_of_scalars(rows: Sequence[Any], kind: type) -> bool:
+    count = sum(map(len, rows))
+    if kind is dict and not _has_texts_for_keys(rows, count):
         return False
-    return SCALARS.issuperset(set(map(type, _items_of(inner, kind))))
+    return SCALARS.issuperset(_look(rows, kind, count).types)
 
 
 def unpack_records(decoding: Decoding, detail: object, data: Memory) -> list[Sized]:

@@ -440,3 +440,21 @@ def test_integers_of_32_bits_are_their_own_hash_and_need_no_look(monkeypatch: py
     assert CODEC.decode(payload, [bytes(segment) for segment in segments]) == value
     monkeypatch.undo()
     assert same(value | {1 << 40: None, True: 1}, through(value | {1 << 40: None, True: 1}))
+
+
+def test_nested_rows_that_are_too_large_are_not_written_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = [{"value": number * 0.5, "limits": (0.0, 10.0)} for number in range(10_000)]
+    monkeypatch.setattr(records, "write_parts", lambda *_: pytest.fail("all rows are written"))
+    payload, segments = CODEC.encode(value)
+    monkeypatch.undo()
+    assert CODEC.decode(payload, [bytes(segment) for segment in segments]) == value
+    few = value[:100]
+    assert b"\x83aN" in CODEC.encode(few).payload
+    few[0] = {"value": "x" * 2000, "limits": (0.0,)}
+    assert same(few, through(few))
+
+
+@pytest.mark.parametrize("size", [100_000, (1 << 18) - 1, 1 << 18, (1 << 18) + 1])
+def test_numbers_of_several_parts_come_back(size: int) -> None:
+    for item in (0.5, 1 << 40, True):
+        assert through([item] * size) == [item] * size

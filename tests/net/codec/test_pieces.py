@@ -81,7 +81,7 @@ def test_interpreter_is_free_for_others_after_each_part(value: Any, monkeypatch:
     payload, segments = Codec().encode(value)
     assert Codec().decode(payload, [bytes(segment) for segment in segments]) == value
     assert sum(sizes) == len(value)
-    assert max(sizes) <= 1 << 14
+    assert max(sizes) <= msgpack_parts.PART
 
 
 @pytest.mark.parametrize("form", ["m", "B"])
