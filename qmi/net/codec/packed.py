@@ -158,7 +158,8 @@ def _pack_bools(encoding: Encoding, values: Sequence[bool]) -> CBORTag:
 
 
 def _floats_at_once(encoding: Encoding, values: Sequence[float]) -> CBORTag | None:
-    numbers = marshalled.numbers(values, marshalled.FLOATS)
+    # Without numpy the other way is quicker for floats.
+    numbers = marshalled.numbers(values, marshalled.FLOATS) if arrays.loaded_numpy() else None
     return _gaps_at_once(encoding, values) if numbers is None else _packed(encoding, "d", None, *numbers)
 
 

@@ -93,7 +93,7 @@ class _Look(NamedTuple):
         round: The types that come round regularly among them, if each row has the same; else nothing.
     """
 
-    items: list[Any]
+    items: list[object]
     types: set[type]
     round: list[type]
 

@@ -458,3 +458,19 @@ def test_nested_rows_that_are_too_large_are_not_written_in_vain(monkeypatch: pyt
 def test_numbers_of_several_parts_come_back(size: int) -> None:
     for item in (0.5, 1 << 40, True):
         assert through([item] * size) == [item] * size
+
+
+@pytest.mark.parametrize("value", [list(range(-20_000, 20_000)), [(1, -2)] * 9000, [[0.5, -0.0, math.inf]] * 9000])
+def test_numbers_are_gathered_alike_with_numpy_and_without(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = CODEC.encode(value)
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    without = CODEC.encode(value)
+    assert (without.payload, list(map(bytes, without.segments))) == (usual.payload, list(map(bytes, usual.segments)))
+
+
+def test_wide_rows_are_gathered_by_numpy_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = [tuple(range(place, place + 17)) for place in range(100)]
+    assert marshalled.numbers_in_rows(value, tuple, 17, marshalled.INTEGERS) is not None
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    assert marshalled.numbers_in_rows(value, tuple, 17, marshalled.INTEGERS) is None
+    assert through(value) == value
