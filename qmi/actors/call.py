@@ -158,7 +158,7 @@ class Handle:
         self.token: Token | None = PASSES.get(address) if PASSES else None
         self.open_blocks: int = 0
         self._actor: Actor | None = None
-        self._is_elsewhere = address.context != router.origin.context
+        self._is_elsewhere = False  # known once it was looked for
 
     def _find_actor(self) -> Actor | None:
         # The actor of the last call, unless it has ended since: then there may be another one of that name. It may also
@@ -166,6 +166,7 @@ class Handle:
         actor = self._actor
         if actor is None or actor.mailbox.closed is not None:
             self._actor = actor = self.router.find_actor(self.address)
+            self._is_elsewhere = actor is None
         return actor
 
     # Calls
