@@ -395,7 +395,10 @@ class Actor:
             turn = self.mailbox.leave(turn)
 
     def refusal(self, call: PendingCall) -> BaseException | None:
-        """Why the lock does not let a call through, None if it does. Every call that runs has asked here."""
+        """Why the lock does not let a call through, None if it does.
+
+        Every call that runs has asked here; :meth:`dispatch` looks by itself whether the object is unlocked.
+        """
         if call.token is None and self.lock_manager.lock.holder is None:
             return None
         return self.lock_manager.refusal(call)

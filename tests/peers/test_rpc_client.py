@@ -24,7 +24,9 @@ from qmi.core.exceptions import (
     QMI_ValueNotSendableException,
 )
 from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
-from qmi.messages import Call
+from qmi.messages import Call, Origin
+from qmi.peers.rpc_client import RemoteCall
+from qmi.peers.rpc_server import ServedCall
 from tests.support.devices import Bench, Mode, Reading, Settings, UserError
 from tests.support.lab import address
 from tests.support.links import Lab, object_of
@@ -42,6 +44,18 @@ def test_a_remote_instrument_behaves_like_a_local_one(lab: Lab) -> None:
         assert nsg.is_open()
     assert dir(nsg) == dir(lab.there.get_instrument("nsg"))
     assert nsg.get_sample.__doc__ == NoisySineGenerator.get_sample.__doc__
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_remote_call_begins_with_all_that_a_future_has(shared: bool) -> None:
+    def state(future: QMI_RpcFuture[Any]) -> dict[str, object]:
+        found = {name: getattr(future, name, "missing") for name in QMI_RpcFuture.__slots__ if name != "_what"}
+        return found | {"_once": type(found["_once"])}
+
+    link: Any = None
+    assert state(RemoteCall(link, "x", shared=shared)) == state(QMI_RpcFuture("x", shared=shared))
+    served = ServedCall(link, 1, Call("x", "y"), Origin("there", "1"))
+    assert state(served) == state(QMI_RpcFuture("x", shared=False)) | {"_waker": served._send, "_explain": "missing"}
 
 
 VALUES = [

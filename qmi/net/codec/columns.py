@@ -95,9 +95,10 @@ def _rows_of_numbers(encoding: Encoding, values: Sequence[Any], kind: type, dept
     width = len(first)
     if not width * count >= _FLAT_FROM or width > _WIDEST or not _is_of_one_type(first, last):
         return None
-    flat = pack_rows_of_numbers(encoding, values, kind, width, type(first[0]))
-    if flat is None:
+    packed = pack_rows_of_numbers(encoding, values, kind, width, type(first[0]))
+    if packed is None:
         return None
+    flat, count = packed  # another thread may have added rows meanwhile, or removed some
     encoding.enter_rows(count, width * count, depth)
     encoding.spend(weight_of_rows(count, 0))
     encoding.check_depth(depth)

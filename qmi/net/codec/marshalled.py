@@ -69,7 +69,13 @@ def numbers(values: Sequence[object], form: Form) -> tuple[Buffer, int] | None:
         if data is None:
             return None
         found.append(_gathered(data, len(data) // step, _Layout(0, 1, step), form))
-    return found[0] if len(found) == 1 else b"".join(found), len(values)
+    return _joined(found, form)
+
+
+def _joined(found: list[Buffer], form: Form) -> tuple[Buffer, int]:
+    # As many as were found: another thread may have added some since, or removed some.
+    data = found[0] if len(found) == 1 else b"".join(found)
+    return data, memoryview(data).nbytes // form.size
 
 
 class _Layout(NamedTuple):
@@ -124,9 +130,9 @@ def numbers_in_rows(rows: Sequence[Any], kind: type, width: int, form: Form) -> 
     found = []
     for part in parts_of(rows, max(1, PART // width)):
         data, size = letters(part), len(part)
-        if data is None or len(data) != step * size:
+        if not data or len(data) != step * size:  # nothing is left where another thread has removed rows meanwhile
             return None
         if any(data[place::step].count(byte) != size for place, byte in constant):
             return None
         found.append(_gathered(data, size, _Layout(len(head), width, step), form))
-    return found[0] if len(found) == 1 else b"".join(found), width * len(rows)
+    return _joined(found, form)

@@ -172,8 +172,8 @@ def _integers_at_once(encoding: Encoding, values: Sequence[int]) -> CBORTag | No
 
 def pack_rows_of_numbers(
     encoding: Encoding, rows: Sequence[Any], kind: type, width: int, number: type
-) -> CBORTag | None:
-    """Return what stands for the items of all rows together, if each row has so many numbers of one type.
+) -> tuple[CBORTag, int] | None:
+    """Return what stands for the items of all rows together, and how many rows were found.
 
     Args:
         encoding: Puts them aside.
@@ -183,11 +183,11 @@ def pack_rows_of_numbers(
         number: The type of these.
 
     Returns:
-        None if they are not, or not all floats or integers of 32 bits.
+        None if a row is of another kind or length, or if not all items are floats or integers of 32 bits.
     """
     form = _NUMBERS.get(number)
     numbers = form and marshalled.numbers_in_rows(rows, kind, width, form[0])
-    return _packed(encoding, form[1], None, *numbers) if form and numbers else None
+    return (_packed(encoding, form[1], None, *numbers), numbers[1] // width) if form and numbers else None
 
 
 def _gaps_at_once(encoding: Encoding, values: Sequence[float | None]) -> CBORTag | None:

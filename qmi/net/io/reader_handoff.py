@@ -251,8 +251,10 @@ class ReaderHandoff:
                 volume = self._source.volume
                 duration = self._for_answers.spin(volume - self._volume)
                 self._volume = volume
-                if duration:
-                    self._spin(done, now, duration if timeout is None else min(duration, timeout), self._for_answers)
+                if timeout is not None and timeout < duration:
+                    duration = timeout
+                if duration > 0:  # who does not look learns nothing
+                    self._spin(done, now, duration, self._for_answers)
             # Whoever had the right before may have left something to the loop. All else has just been looked at, and is
             # again after the first wait.
             is_first = True
@@ -292,7 +294,7 @@ class ReaderHandoff:
             return
         try:
             gate.shut()
-            if duration:
+            if duration > 0:  # it is negative if another thread has noted a later volume
                 self._spin(thread.is_wanted, now, duration, self._for_requests)
             if sleeps and not (duration and thread.is_wanted()):
                 self._sleep_idle(thread)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qmi.errors import QMI_ValueNotSendableException
-from qmi.net.codec import Codec, columns
+from qmi.net.codec import Codec, columns, marshalled
 from qmi.net.codec.columns import COLUMNS_FROM, FEW_BYTES, MOST_LEVELS, tables_ahead
 from qmi.net.codec.tags import Own
 from qmi.net.limits import Limits, ProtocolError
@@ -225,6 +225,26 @@ def test_row_that_is_changed_meanwhile_does_not_move_others(monkeypatch: pytest.
 
     monkeypatch.setattr(columns, "_table", replaced)
     assert through(dicts) == dicts_before
+
+
+@pytest.mark.parametrize("count", [600, 20_000])
+@pytest.mark.parametrize("step", ["letters", "parts_of"])
+@pytest.mark.parametrize("change", ["append", "pop", "clear"])
+def test_rows_of_numbers_that_come_or_go_meanwhile_are_as_many_as_are_sent(
+    monkeypatch: pytest.MonkeyPatch, change: str, step: str, count: int
+) -> None:
+    rows = [(1.0, 2.0)] * count
+    original = getattr(marshalled, step)
+
+    def changed(*args: Any) -> Any:
+        monkeypatch.setattr(marshalled, step, original)
+        getattr(rows, change)(*[(1.0, 2.0)][: change == "append"])
+        return original(*args)
+
+    monkeypatch.setattr(marshalled, step, changed)
+    found = through(rows)
+    assert found == [(1.0, 2.0)] * len(found)
+    assert len(found) == len(rows)
 
 
 # -- what it becomes is known before, and bounded

@@ -521,6 +521,20 @@ def test_caller_looks_no_longer_than_it_waits(
     assert handoff.take()
 
 
+def test_caller_who_does_not_wait_learns_nothing(link: Link, handoff: ReaderHandoff) -> None:
+    for _ in range(8):
+        handoff.drive_io(never, 0.0)
+    assert handoff._for_answers.share() == 1.0, "and those who wait later look first all the same"
+
+
+def test_thread_that_was_overtaken_does_not_look_and_learns_nothing(link: Link, handoff: ReaderHandoff) -> None:
+    handoff._volume = 1 << 30  # another thread has noted a later volume
+    link.far.send(b"a")
+    handoff.idle(Thread(link))
+    assert link.letters() == "a"
+    assert handoff._for_requests.share() == 1.0
+
+
 def test_a_lone_processor_has_better_to_do_than_look(
     link: Link, handoff: ReaderHandoff, processors: Processors, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import math
 import sys
+from enum import IntEnum
 from typing import Any
 
+import numpy as np
 import pytest
 from cbor2 import dumps
 from hypothesis import given
 from hypothesis import strategies as st
 
 from qmi.errors import QMI_ValueNotSendableException
-from qmi.messages import Call, QueryLock, Signal, Token
+from qmi.messages import Call, QueryLock, Signal, Token, Value
 from qmi.net.codec import Codec, Encoded
 from qmi.net.limits import Limits, ProtocolError
 from qmi.net.protocol import fast_path as shortcuts
@@ -19,8 +22,14 @@ from qmi.net.protocol.kinds import Kind
 from qmi.net.protocol.memory_estimate import count_containers
 from qmi.net.protocol.packets import Frame, FrameReader, write_packet
 from qmi.net.protocol.undecodable import peek
+from tests.support.protocol import pair
 
 CODEC = Codec()
+
+
+class Level(IntEnum):
+    LOW = 1
+
 
 texts = st.text(max_size=20)
 values = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), texts, st.lists(st.integers()))
@@ -147,6 +156,63 @@ def test_packet_that_came_alone_is_what_the_general_way_reads(kind: Kind, number
 def test_short_answer_that_came_alone_is_read_at_once(value: object) -> None:
     (data,) = write_packet(Kind.VALUE, 100, CODEC.encode(value))
     assert repr(read_at_once(bytes(data))) == repr((Kind.VALUE.value, 100, value))
+
+
+@given(
+    st.sampled_from([Kind.VALUE, Kind.REQUEST, Kind.ITEM]), st.integers(0, 60), st.integers(0, 40), st.integers(0, 255)
+)
+def test_connection_does_the_same_with_bytes_that_came_alone(kind: Kind, number: int, place: int, byte: int) -> None:
+    value = CODEC.encode(1.5) if kind is not Kind.REQUEST else packets.encode_message(CODEC, Call("bench", "get"))
+    (whole,) = packets.pack(shortcuts.HEAD.pack(0x83, kind, 0x1A, number) + value.payload)
+    data = bytearray(whole)
+    if place < len(data):
+        data[place] = byte
+    outcomes = []
+    for at_once in (True, False):
+        a, _ = pair()
+        for _ in range(30):
+            a.handed_over(a.send_request(Call("bench", "get"))[0])
+        if at_once:
+            a.get_buffer()[: len(data)] = data
+            events = a.buffer_updated(len(data), 1.0)
+        else:
+            events = a.receive_data(data, 1.0)
+        lost = None if a.lost is None else (a.lost.kind, a.lost.reason)
+        outcomes.append((repr(events), lost, b"".join(a.data_to_send()), a.open_request_count, a.last_heard, a.is_amid))
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        True,
+        False,
+        0,
+        -1,
+        23,
+        1 << 62,
+        (1 << 63) - 1,
+        1 << 63,
+        -(1 << 63),
+        1.5,
+        -0.0,
+        math.nan,
+        math.inf,
+        np.float64(1.5),
+        np.bool_(True),
+        np.int64(3),
+        Level.LOW,
+    ],
+)
+def test_short_answer_is_encoded_as_any_other(value: object) -> None:
+    a, _ = pair()
+    assert a.encode_reply(Value(value)) == (Kind.VALUE, CODEC.encode(value, "result"))
+
+
+@given(calls)
+def test_call_is_encoded_as_any_other_request(call: Call) -> None:
+    a, _ = pair()
+    assert a.encode_request(call) == packets.encode_message(CODEC, call)
 
 
 @given(st.integers(0, 40), st.integers(0, 255), st.integers(0, 60))
