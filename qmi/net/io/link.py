@@ -444,6 +444,11 @@ class Link:
             self._wire.sock.close()
 
     @property
+    def behind(self) -> int:
+        """How many requests of the other side have no answer yet. Without the mutex: for a guess."""
+        return self._connection.served_request_count
+
+    @property
     def volume(self) -> int:
         """How many bytes have come or were given to be written. Without the mutex: for a guess, see `_SPIN`."""
         return self._received + self._out.volume

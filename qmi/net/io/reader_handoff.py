@@ -47,6 +47,10 @@ PAUSE = 0.002
 """Whoever stands by and is woken may find the right taken: who reads for itself is about to shut the gate, or about to
 leave. So it looks again at once, so often; but the one that reads may also stand in a program's handler of some signal,
 for longer, so that it pauses then, for so many seconds."""
+_PER_REQUEST = 50e-6
+_MOST_FOR_REQUESTS = 0.005
+"""For so many seconds for each request without an answer, and so many at most, a lent thread leaves the right to the
+thread of an object that has read last."""
 _MOST_REST = 8
 """So many times somebody reads what is there already, before leaving the rest to the loop."""
 _TRY_AGAIN = 32
@@ -67,6 +71,10 @@ class Source(Protocol):
     @property
     def is_for_threads(self) -> bool:
         """Whether it is up, and no tasks of the loop wait for answers: then the loop wants to read for itself."""
+
+    @property
+    def behind(self) -> int:
+        """How many requests of the other side have no answer yet."""
 
     @property
     def volume(self) -> int:
@@ -143,6 +151,7 @@ class ReaderHandoff:
         self._poller: Poller | None = None
         self._poller_of: tuple[Doorbell, int, Poller] | None = None  # for whom, and the descriptor of the bell
         self._more = False
+        self._idled = 0.0  # when the thread of an object has read last
         self._volume = 0  # when somebody looked last
         self._is_retired = False
         self._for_answers = _Habit()
@@ -204,6 +213,13 @@ class ReaderHandoff:
         while self._may_read():
             if not gate.wait(_PATIENCE):
                 return
+            if (behind := self._source.behind) > 1:
+                # The thread of an object has just read several requests, and reads on when it has answered them. Who
+                # reads meanwhile takes the interpreter from it at each of its writes.
+                pause = self._idled + min(behind * _PER_REQUEST, _MOST_FOR_REQUESTS) - time.monotonic()
+                if pause > 0:
+                    time.sleep(pause)
+                    continue
             if not self._right.acquire(False):
                 in_vain += 1
                 if in_vain > PATIENT:
@@ -301,6 +317,7 @@ class ReaderHandoff:
             if self._more:
                 self._read_rest()
         finally:
+            self._idled = time.monotonic()
             self._give_back()
 
     def _sleep_idle(self, thread: Idler) -> None:

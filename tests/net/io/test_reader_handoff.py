@@ -35,6 +35,7 @@ class Link:
         self.is_up = True
         self.is_wanted_by_loop = False
         self.is_amid = False
+        self.behind = 0
         self.volume = 0
         self.holds_more = False
         self.read: list[tuple[str, str]] = []
@@ -194,6 +195,28 @@ def test_lent_thread_leaves_reading_to_a_loop_whose_tasks_wait(link: Link, hando
     link.far.send(b"b")
     assert lent.end() == []
     assert link.letters() in ("a", "ab")
+
+
+@pytest.mark.parametrize(("behind", "pauses"), [(0, 0), (1, 0), (2, 1), (100, 1)])
+def test_lent_thread_leaves_several_requests_to_the_thread_that_has_read_last(
+    link: Link, handoff: ReaderHandoff, monkeypatch: pytest.MonkeyPatch, behind: int, pauses: int
+) -> None:
+    monkeypatch.setattr(handoff_module, "_PER_REQUEST", 100.0)
+    monkeypatch.setattr(handoff_module, "_MOST_FOR_REQUESTS", 1000.0)
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        handoff._idled = 0.0
+
+    monkeypatch.setattr(handoff_module, "time", SimpleNamespace(monotonic=lambda: 10_000.0, sleep=sleep))
+    handoff._idled = 10_000.0
+    link.behind = behind
+    lent = Lent(handoff)
+    link.far.send(b"a!")
+    assert lent.end() == [LOST]
+    assert link.letters() == "a"
+    assert slept == [min(behind * 100.0, 1000.0)] * pauses
 
 
 def test_caller_leaves_reading_to_a_loop_whose_tasks_wait(link: Link, handoff: ReaderHandoff) -> None:
