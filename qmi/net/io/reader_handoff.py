@@ -47,10 +47,10 @@ PAUSE = 0.002
 """Whoever stands by and is woken may find the right taken: who reads for itself is about to shut the gate, or about to
 leave. So it looks again at once, so often; but the one that reads may also stand in a program's handler of some signal,
 for longer, so that it pauses then, for so many seconds."""
-_PER_REQUEST = 50e-6
-_MOST_FOR_REQUESTS = 0.005
-"""For so many seconds for each request without an answer, and so many at most, a lent thread leaves the right to the
-thread of an object that has read last."""
+_MANY = 8
+_ANSWERING = 0.005
+"""While more requests than this have no answer, a lent thread leaves the right to the thread of an object that has read
+in the last so many seconds."""
 _MOST_REST = 8
 """So many times somebody reads what is there already, before leaving the rest to the loop."""
 _TRY_AGAIN = 32
@@ -213,10 +213,10 @@ class ReaderHandoff:
         while self._may_read():
             if not gate.wait(_PATIENCE):
                 return
-            if (behind := self._source.behind) > 1:
-                # The thread of an object has just read several requests, and reads on when it has answered them. Who
+            if self._source.behind > _MANY:
+                # The thread of an object has just read many requests, and reads on when it has answered them. Whoever
                 # reads meanwhile takes the interpreter from it at each of its writes.
-                pause = self._idled + min(behind * _PER_REQUEST, _MOST_FOR_REQUESTS) - time.monotonic()
+                pause = self._idled + _ANSWERING - time.monotonic()
                 if pause > 0:
                     time.sleep(pause)
                     continue
