@@ -28,10 +28,11 @@ from qmi.net.io.capacity import NoRoomException
 from qmi.net.protocol.bounds import Bound
 from qmi.peers.answer_types import ANSWERS, find_fault
 from qmi.runtime.call_context import Execution, current_interrupt
-from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
+from qmi.runtime.sigint import PROGRAM_HANDLERS
 from qmi.runtime.wakeup import ThreadWaker, on_any_loop
 
 if TYPE_CHECKING:
+    from qmi.net.codec import Encoded
     from qmi.net.io.link import Link
 
 _WINDOW = 8
@@ -63,7 +64,7 @@ class RemoteCall(QMI_RpcFuture[Any]):
         # This is made for each call: what QMI_RpcFuture has is written here.
         self._explain = None
         self.callee: Address | None = None
-        self.on_cancel = None
+        self.on_cancel: Callable[[], object] | None = None
         self._once = allocate_lock()
         self._done = False
         self._error = None
@@ -130,17 +131,27 @@ class RemoteCall(QMI_RpcFuture[Any]):
             self._left_to_loop = False
             self._link.loop.soon(self._give_up)  # it has been sent by then
 
-    def leave_to_loop(self, message: Request) -> None:
-        """Have the loop send the request, for a thread in which an exception may come anywhere."""
+    def leave_to_loop(self, message: Request, *, soon: bool) -> None:
+        """Have the loop send the request, for a thread in which an exception may come anywhere.
+
+        Args:
+            message: The request.
+            soon: Whether the caller goes on meanwhile, so that it may change what it has given.
+        """
+        try:
+            encoded = self._link.encode_request(message) if soon else None
+        except QMI_Exception as error:  # not sendable: the caller's
+            self.fail(error)
+            return
         self._left_to_loop = True
-        if not self._link.loop.soon(self._send, message):
+        if not self._link.loop.soon(self._send, message, encoded):
             self.fail(QMI_NotDeliveredException(f"{self.what} was not delivered: the event loop has ended"))
 
-    def _send(self, message: Request) -> None:
+    def _send(self, message: Request, encoded: Encoded | None) -> None:
         if self.done():
             return  # the caller has given up
         try:
-            self._link.send_request(message, self)
+            self._link.send_request(message, self, encoded=encoded)
         except Exception as error:  # goes to the caller
             self.fail(error)
 
@@ -413,8 +424,8 @@ def ask(
     else:
         bound = ANSWERS.get(type(message))
         call = RemoteCall(link, what) if bound is None else _CheckedCall(link, what, bound)
-    if current_handler(SIGINT) is not HANDLER and INTERRUPTS.is_exposed():
-        call.leave_to_loop(message)
+    if PROGRAM_HANDLERS.may_break_in():
+        call.leave_to_loop(message, soon=soon)
         return call
     try:
         try:

@@ -69,8 +69,8 @@ class ServedCall(Served, PendingCall):
 
     def __init__(self, serving: Serving, number: int, call: Call, origin: Origin) -> None:
         self._serving = serving
-        self.number = number
-        self.cancelled = False
+        self.number: int = number
+        self.cancelled: bool = False
         PendingCall.__init__(self, call.method, call.args, call.kwargs, call.token, call.chain, origin)
         self._waker = self._send
         self._what = call.object

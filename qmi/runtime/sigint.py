@@ -343,17 +343,29 @@ class ProgramHandlers:
         self._found = False
         self._main_thread = threading.main_thread().ident  # another one in a forked child, which begins anew
 
-    def may_run_here(self) -> bool:
-        """Whether such a handler may be called in this thread.
+    def may_break_in(self) -> bool:
+        """Whether one may raise an exception in this thread at any moment: one for Ctrl-C, or for an alarm.
 
-        Each call of a method asks: the signals that programs send themselves are looked at each time, and all of them
-        now and then.
+        Handlers of other signals are not expected to raise: those that end a program, and those that trio and asyncio
+        have of their own.
         """
         if _thread.get_ident() != self._main_thread:
             return False
         for number in _OF_PROGRAMS:
             if callable(current_handler(number)):
                 return True
+        return current_handler(SIGINT) is not HANDLER and INTERRUPTS.is_exposed()
+
+    def may_run_here(self) -> bool:
+        """Whether any may be called in this thread.
+
+        Each call of a method asks: the signals that programs send themselves are looked at each time, and all of them
+        now and then.
+        """
+        if _thread.get_ident() != self._main_thread:
+            return False
+        if self.may_break_in():
+            return True
         now = time.monotonic()
         if now >= self._due:
             self._due = now + _LOOK_AT_HANDLERS

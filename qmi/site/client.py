@@ -34,7 +34,7 @@ from qmi._version import __version__
 from qmi.errors import QMI_NotDeliveredException, QMI_TimeoutException
 from qmi.names import HostPort
 from qmi.runtime.forks import abandon_in_child
-from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
+from qmi.runtime.sigint import PROGRAM_HANDLERS
 from qmi.runtime.wakeup import Loop
 from qmi.site import wire
 from qmi.site.connection import Arrivals, SiteConnection
@@ -280,7 +280,7 @@ class SiteClient:
         if self._server is None or self._is_held or self._queue or size > _WRITE_BYTES:
             return False
         now = time.monotonic()
-        if now - self._written <= _BURST or (current_handler(SIGINT) is not HANDLER and INTERRUPTS.is_exposed()):
+        if now - self._written <= _BURST or PROGRAM_HANDLERS.may_break_in():
             return False
         self._written = now
         return True

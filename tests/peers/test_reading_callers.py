@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+import qmi
 from qmi.core.rpc import QMI_RpcObject, rpc_method
 from qmi.errors import QMI_OutcomeUnknownException
 from qmi.net.io.link import Link
 from qmi.net.io.reader_handoff import ReaderHandoff
+from qmi.net.io.transport import PlainWire, Unsent
 from qmi.runtime.doorbell import Idler
 from qmi.runtime.sigint import PROGRAM_HANDLERS
 from qmi.runtime.wakeup import wait_on
@@ -200,6 +202,44 @@ def test_signal_handler_of_the_program_may_raise_anywhere_while_a_caller_waits(
         lab.bench.block(rpc_timeout=10.0)
     lab.actual().gate.set()
     assert lab.coro.echo(3, rpc_timeout=5.0) == 3
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="there are no alarms")
+@pytest.mark.parametrize("what", ["call", "future", "lock", "cancel"])
+def test_alarm_of_the_program_may_raise_where_a_caller_would_write(
+    lab: Lab, link: Link, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def struck(write: Callable[[PlainWire, Unsent], None]) -> Callable[[PlainWire, Unsent], None]:
+        def writes(wire: PlainWire, unsent: Unsent) -> None:
+            if threading.current_thread() is threading.main_thread():
+                signal.raise_signal(signal.SIGALRM)
+            write(wire, unsent)
+
+        return writes
+
+    def give_up(*_: object) -> None:
+        raise TimeoutError("by the program")
+
+    monkeypatch.setattr(PlainWire, "put", struck(PlainWire.put))
+    monkeypatch.setattr(PlainWire, "put_one", struck(PlainWire.put_one))
+    before = signal.signal(signal.SIGALRM, give_up)
+    try:
+        if what == "call":
+            assert lab.bench.echo(1, rpc_timeout=8.0) == 1
+        elif what == "future":
+            values = [1]
+            future = lab.bench.rpc_nonblocking.echo(values)
+            values[0] = 2
+            assert future.wait(8.0) == [1]
+        elif what == "lock":
+            with qmi.locked(lab.bench, timeout=8.0):
+                assert lab.bench.echo(1) == 1
+        else:
+            lab.bench.rpc_nonblocking.echo(1).cancel()
+        assert lab.bench.echo(3, rpc_timeout=8.0) == 3
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert link.is_up
 
 
 def test_main_thread_reads_again_when_the_program_has_no_handlers(lab: Lab, link: Link) -> None:

@@ -523,8 +523,7 @@ async def test_main_thread_that_may_be_interrupted_anywhere_leaves_writing_to_th
 ) -> None:
     async with fake_server() as server, running(options(server.port), wait=False) as client:
         await ready(server, client)
-        monkeypatch.setattr(client_module, "current_handler", lambda number: print)
-        monkeypatch.setattr(client_module, "INTERRUPTS", SimpleNamespace(is_exposed=lambda: True))
+        monkeypatch.setattr(client_module, "PROGRAM_HANDLERS", SimpleNamespace(may_break_in=lambda: True))
         client.publish(b"a.b", b"1")
         assert len(client._queue) == 1
         await server.expect(b"\r\n1\r\n")

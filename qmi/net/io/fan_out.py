@@ -30,7 +30,7 @@ import trio
 
 from qmi.net.io.transport import FULL, total_size
 from qmi.net.limits import Buffer
-from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
+from qmi.runtime.sigint import PROGRAM_HANDLERS
 from qmi.runtime.wakeup import Loop
 
 _BURST = 0.0002
@@ -122,7 +122,7 @@ class FanOut:
         """A signal is about to be given to so many links."""
         now = time.monotonic()
         holds = now < self._due and now < self._wrote + _time_to_hold(links, self._took) and self._size < FULL
-        if holds and current_handler(SIGINT) is not HANDLER and INTERRUPTS.is_exposed():
+        if holds and PROGRAM_HANDLERS.may_break_in():
             holds = False  # links know what to do where an exception may be raised between any two steps
         return Publication(now, holds)
 

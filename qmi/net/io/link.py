@@ -46,7 +46,7 @@ from qmi.net.protocol.link_ends import FAULT, LossKind
 from qmi.net.protocol.requests import SMALL, describe, not_delivered
 from qmi.runtime.doorbell import Idler
 from qmi.runtime.forks import abandon_in_child
-from qmi.runtime.sigint import HANDLER, INTERRUPTS, PROGRAM_HANDLERS, SIGINT, current_handler
+from qmi.runtime.sigint import PROGRAM_HANDLERS
 from qmi.runtime.wakeup import Loop
 
 _logger = logging.getLogger("qmi.core.messaging")
@@ -482,13 +482,14 @@ class Link:
             timeout: For how long to read at most, in seconds.
             reading: Whether the caller may read, if nobody else does.
         """
-        if current_handler(SIGINT) is not HANDLER and INTERRUPTS.is_exposed():
-            self.loop.soon(self._out.flush)  # and the loop reads, which cannot be interrupted in the midst of a message
+        if PROGRAM_HANDLERS.may_run_here():  # then the loop writes and reads, which cannot be interrupted midway
+            if self._out.held:
+                self.loop.soon(self._out.flush)
             return
         try:
             if self._out.held:
                 self._out.flush()
-            if reading and not PROGRAM_HANDLERS.may_run_here():
+            if reading:
                 self._handoff.drive_io(done, timeout)
         except Exception as error:  # the caller has nothing to do with it; it learns that the link is lost
             self.fault("reading for a caller", error)
@@ -632,6 +633,15 @@ class Link:
         if left is not None or self._out.fault is not None:
             self._out.settle(left, patient=not soon)
 
+    def encode_request(self, message: Request) -> Encoded:
+        """Encode a message that is sent later; what it was made of may change meanwhile.
+
+        Raises:
+            QMI_ValueNotSendableException: If an argument cannot be sent.
+        """
+        payload, segments = self._connection.encode_request(message)
+        return Encoded(payload, [memoryview(bytes(segment)) for segment in segments])
+
     def is_full(self) -> bool:
         """Whether too much waits to be written; False once the link is gone. The owner hears when there is room."""
         if not self._out.may_be_full:
@@ -699,7 +709,9 @@ class Link:
     def write_held(self) -> None:
         """Write what it holds, if it does. Never waits, never raises."""
         try:
-            if self._out.held:
+            if self._out.held and PROGRAM_HANDLERS.may_break_in():
+                self.loop.soon(self._out.flush)
+            elif self._out.held:
                 self._out.flush(patient=False)
         except Exception as error:  # whoever publishes has other links
             self.fault("writing signals", error)
@@ -758,7 +770,7 @@ class Link:
     def _send_own(
         self, make: Callable[..., list[Buffer]], *args: object, soon: bool = False, patient: bool = True
     ) -> None:
-        if current_handler(SIGINT) is not HANDLER and INTERRUPTS.is_exposed():
+        if PROGRAM_HANDLERS.may_break_in():
             self.loop.soon(self._say_now, make, args)
             return
         with self._mutex:
