@@ -144,6 +144,7 @@ class Connector:
 def link_maker_class() -> type[LinkMaker]:
     """Import all that links need, unless that has been done."""
     global _imported
+    # Several threads may find None: one imports, the others wait for it and find the modules there.
     if _imported is None:
         with _importing, importing():
             from qmi.peers import rpc_server  # noqa: F401 - needed as soon as there is a link

@@ -136,7 +136,7 @@ class Serving:
 
     def request(self, number: int, message: Request) -> None:
         """The other side asks for something."""
-        over: bool = self._ended
+        over: bool = self._ended  # looked at again below: the loop may end the link meanwhile
         if over:
             return
         if type(message) is Call:

@@ -151,7 +151,7 @@ class ReaderHandoff:
         self._poller: Poller | None = None
         self._poller_of: tuple[Doorbell, int, Poller] | None = None  # for whom, and the descriptor of the bell
         self._more = False
-        self._idled = 0.0  # when the thread of an object has read last
+        self._idled = 0.0  # when the thread of an object has read last; others read it without the right, for a guess
         self._volume = 0  # when somebody looked last
         self._is_retired = False
         self._for_answers = _Habit()
