@@ -22,6 +22,7 @@ from qmi.runtime.wakeup import Interrupt
 from tests.support.actors import actor_of, check_idle, handle_of
 from tests.support.cancel_steps import in_qmi, interrupt_at
 from tests.support.drivers import Async, Gate, Inline, Plain
+from tests.support.hunting import restless_threads
 from tests.support.waiting import wait_until
 
 
@@ -201,15 +202,13 @@ def test_fault_15_ctrl_c_in_the_method_of_an_inline_object_is_ctrl_c(lab: QMI_Co
 
 
 @pytest.fixture
-def hasty() -> Iterator[None]:
+def restless() -> Iterator[None]:
     """Threads change places as often as can be."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
+    with restless_threads():
+        yield
 
 
-@pytest.mark.usefixtures("hasty")
+@pytest.mark.usefixtures("restless")
 @pytest.mark.parametrize("rounds", [3, pytest.param(10, marks=pytest.mark.slow)])
 def test_threads_that_race_for_objects_of_all_kinds_lose_nothing(lab: QMI_Context, rounds: int) -> None:
     for name, cls in (("plain", Plain), ("inline", Inline), ("loop", Async)):
