@@ -5,8 +5,8 @@ both (``test_messages_are_the_same_whoever_reads_them``).
 
 Each message that comes by way of another thread costs a switch of threads, which is most of the time of a call. So a
 blocking caller reads for itself while it waits for its answer, and the thread of an object that has just answered
-waits there for the next request. Both look without sleeping for as long as a switch of threads would take, and for
-about as long as the other side takes to read and write what is large.
+waits there for the next request. As long as the other side is awake, both look without sleeping: for a few times as
+long as a switch of threads would take, and for about as long as the other side takes to read and write what is large.
 
 The *right* to read is a lock, which whoever reads holds for as long as it does; nobody waits for it. When none of those
 reads, the loop does, or in a rush a thread that the loop has lent: it *stands by*. It sleeps at the *gate*, which those
@@ -36,7 +36,7 @@ _PATIENCE = 0.05
 """How many seconds a thread waits for something to come before the loop stands by again."""
 _LONGEST = 0.25
 """How many seconds a caller sleeps before it looks whether the link is still there."""
-_SPIN = 100e-6
+_SPIN = 250e-6
 """For how long, in seconds, somebody looks for the next message before sleeping; a lone processor has better to do."""
 _PER_BYTE = 20e-9
 _MOST_FOR_BYTES = 1e-3
@@ -53,7 +53,9 @@ _ANSWERING = 0.005
 in the last so many seconds."""
 _MOST_REST = 8
 """So many times somebody reads what is there already, before leaving the rest to the loop."""
-_TRY_AGAIN = 32
+_OFTEN_IN_VAIN = 4
+"""After so many times in a row nobody looks any more."""
+_TRY_AGAIN = 64
 """After so many times of sleeping at once somebody looks again."""
 
 
@@ -98,32 +100,29 @@ class Source(Protocol):
 
 
 class _Habit:
-    """How much to wait here for what may come elsewhere: less each time that it did, and then hardly ever.
+    """Whether to wait here for what may come elsewhere: hardly ever, after it did so several times.
 
     That is so when the object takes its time, and on a busy machine, where whoever looks keeps the other side from
     running. Now and then it is tried all the same.
     """
 
-    __slots__ = ("_share", "_skipped")
+    __slots__ = ("_in_vain", "_skipped")
 
     def __init__(self) -> None:
-        self._share = 1.0
+        self._in_vain = 0
         self._skipped = 0
 
-    def share(self) -> float:
-        """From 0 (not at all) to 1."""
-        if not self._share:
-            self._skipped = (self._skipped + 1) % _TRY_AGAIN
-            return 0.0 if self._skipped else 1.0
-        return self._share
-
-    def spin(self, volume: int = 0) -> float:
-        """For how long to look after so many bytes, in seconds, where there are several processors."""
-        return (_SPIN + min(volume * _PER_BYTE, _MOST_FOR_BYTES)) * (self._share or self.share())
+    def is_worth_it(self) -> bool:
+        """Whether to wait here this time."""
+        if self._in_vain < _OFTEN_IN_VAIN:
+            # For no shorter than before: what came a little too late once would then come too late again.
+            return True
+        self._skipped = (self._skipped + 1) % _TRY_AGAIN
+        return not self._skipped
 
     def learn(self, *, came: bool) -> None:
         """Whether something came."""
-        self._share = 1.0 if came else self._share / 2 if self._share > 1 / 8 else 0.0
+        self._in_vain = 0 if came else min(self._in_vain + 1, _OFTEN_IN_VAIN)
 
 
 class ReaderHandoff:
@@ -153,6 +152,7 @@ class ReaderHandoff:
         self._more = False
         self._idled = 0.0  # when the thread of an object has read last; others read it without the right, for a guess
         self._volume = 0  # when somebody looked last
+        self._heard = 0.0  # when a thread has read last
         self._is_retired = False
         self._for_answers = _Habit()
         self._for_requests = _Habit()
@@ -264,9 +264,7 @@ class ReaderHandoff:
             end = None if timeout is None else now + timeout
             gate.shut()
             if PROCESSORS.are_several(now):
-                volume = self._source.volume
-                duration = self._for_answers.spin(volume - self._volume)
-                self._volume = volume
+                duration = self._look_for(self._for_answers, now)
                 if timeout is not None and timeout < duration:
                     duration = timeout
                 if duration > 0:  # who does not look learns nothing
@@ -295,17 +293,15 @@ class ReaderHandoff:
             thread: The calling thread.
         """
         gate = self.gate
-        if gate is None:  # there was no rush yet
+        if gate is None or thread.is_wanted():  # there was no rush yet, or there is something to do already
             return
         now = time.monotonic()
         duration = 0.0
         if PROCESSORS.are_several(now):
-            # Without the right: whoever reads meanwhile sets the second one, so that this looks for longer or not as
+            # Without the right: whoever reads meanwhile notes another volume, so that this looks for longer or not as
             # long.
-            volume = self._source.volume
-            duration = self._for_requests.spin(volume - self._volume)
-            self._volume = volume
-        sleeps = self._idling.share() > 0
+            duration = self._look_for(self._for_requests, now)
+        sleeps = self._idling.is_worth_it()
         if not (duration or sleeps) or self.rest or not self._source.is_for_threads or not self._right.acquire(False):
             return
         try:
@@ -350,6 +346,18 @@ class ReaderHandoff:
         assert self.gate is not None
         return bell, bell.fileno(), self.gate.poller(bell.fileno())
 
+    def _look_for(self, habit: _Habit, now: float) -> float:
+        """For how long to look for the next message before sleeping, in seconds.
+
+        Only while the other side is awake, as far as that can be told from here: it has said something so lately that
+        it still looks for an answer. One that sleeps is best waited for asleep: it may be woken on this very processor,
+        where it would have to wait until nobody looks any more.
+        """
+        volume = self._source.volume
+        duration = _SPIN + min((volume - self._volume) * _PER_BYTE, _MOST_FOR_BYTES)
+        self._volume = volume
+        return duration if now - self._heard < duration and habit.is_worth_it() else 0.0
+
     def _spin(self, enough: Callable[[], bool], now: float, duration: float, habit: _Habit) -> None:
         end = now + duration
         while now < end and not enough() and self._source.is_up and not self.rest:
@@ -390,10 +398,9 @@ class ReaderHandoff:
     def _piece_comes(self) -> bool:
         # Who sleeps in the midst of a large message has to be woken for each piece of it, for which the sender pays.
         now = time.monotonic()
-        duration = self._for_pieces.spin() if PROCESSORS.are_several(now) else 0.0
-        if not duration:
+        if not PROCESSORS.are_several(now) or not self._for_pieces.is_worth_it():
             return False
-        end = now + duration
+        end = now + _SPIN
         came = False
         while not came and time.monotonic() < end:
             came = self._poll(0)
@@ -405,4 +412,5 @@ class ReaderHandoff:
         return bool(self._poller.poll(milliseconds))
 
     def _read(self) -> None:
+        self._heard = time.monotonic()
         self._more, self.rest = self._source.read_once()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import select
 import socket
@@ -109,9 +110,10 @@ def link() -> Iterator[Link]:
 
 @pytest.fixture
 def handoff(link: Link) -> Iterator[ReaderHandoff]:
-    """The loop has left the right to read."""
+    """The loop has left the right to read, and the other side is awake until something is read."""
     made = ReaderHandoff(link)
     assert made.open()
+    made._heard = math.inf
     made.leave()
     yield made
     assert made.gate is not None
@@ -451,7 +453,7 @@ def test_thread_does_not_wait_here_without_a_descriptor(
     monkeypatch.setattr(Doorbell, "fileno", none_left)
     for _ in range(8):
         handoff.idle(Thread())
-    assert handoff._idling.share() == 0.0
+    assert handoff._idling._in_vain == 4
     assert handoff.take()
 
 
@@ -476,32 +478,73 @@ def test_socket_is_given_back_at_once_where_nobody_reads(link: Link, handoff: Re
     assert link.freed == 1
 
 
-def test_nobody_waits_for_what_never_comes_so_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handoff_module, "_SPIN", 0.016)
+def test_nobody_waits_for_what_never_comes_so_soon() -> None:
     habit = handoff_module._Habit()
-    times = []
-    while (time := habit.spin()) > 0:
-        times.append(time)
+    tried = 0
+    while habit.is_worth_it():
+        tried += 1
         habit.learn(came=False)
-    assert times == [0.016, 0.008, 0.004, 0.002]
     skipped = 1
-    while not (time := habit.spin()):
+    while not habit.is_worth_it():
         skipped += 1
-    assert (time, skipped) == (0.016, handoff_module._TRY_AGAIN - 1)
+    assert (tried, skipped) == (4, handoff_module._TRY_AGAIN - 1)
     habit.learn(came=False)
-    assert habit.share() == 0.0
+    assert not habit.is_worth_it()
     habit.learn(came=True)
-    assert habit.share() == 1.0
+    assert habit.is_worth_it()
 
 
-def test_who_waits_for_what_is_large_looks_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_waits_for_what_is_large_looks_for_longer(
+    link: Link, handoff: ReaderHandoff, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(handoff_module, "_SPIN", 0.25)
     monkeypatch.setattr(handoff_module, "_PER_BYTE", 0.5)
     monkeypatch.setattr(handoff_module, "_MOST_FOR_BYTES", 4.0)
-    habit = handoff_module._Habit()
-    assert [habit.spin(volume) for volume in (0, 1, 8, 9, 1 << 30)] == [0.25, 0.75, 4.25, 4.25, 4.25]
-    habit.learn(came=False)
-    assert habit.spin(1) == 0.375
+    found = []
+    for more in (0, 1, 8, 9, 1 << 30):
+        link.volume += more
+        for _ in range(4):  # and does not look for less after it was in vain
+            handoff._volume = link.volume - more
+            found.append(handoff._look_for(handoff._for_answers, time.monotonic()))
+            handoff._for_answers.learn(came=False)
+        handoff._for_answers.learn(came=True)
+    assert found == [each for each in (0.25, 0.75, 4.25, 4.25, 4.25) for _ in range(4)]
+
+
+def test_thread_with_something_to_do_neither_looks_nor_learns(
+    link: Link, handoff: ReaderHandoff, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ReaderHandoff, "_spin", lambda *_: pytest.fail("it looks"))
+    monkeypatch.setattr(ReaderHandoff, "_sleep_idle", lambda *_: pytest.fail("it sleeps"))
+    thread = Thread(link)
+    link.far.send(b"a")
+    handoff._for_requests.learn(came=False)
+    thread.is_wanted = lambda: True  # type: ignore[method-assign]
+    handoff.idle(thread)
+    assert link.letters() == ""
+    assert handoff._for_requests._in_vain == 1
+
+
+@pytest.mark.parametrize("who", ["caller", "idle"])
+def test_nobody_looks_for_what_comes_of_one_that_sleeps(
+    link: Link, handoff: ReaderHandoff, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    # Whoever is woken by this one may have to run on the same processor, where it would wait until the look is over.
+    looks: list[Callable[[], bool]] = []
+    monkeypatch.setattr(ReaderHandoff, "_spin", lambda _self, enough, *_: looks.append(enough))
+    monkeypatch.setattr(handoff_module, "_SPIN", 100.0)
+    for heard, count in ((time.monotonic() - 1000, 0), (time.monotonic(), 1)):
+        handoff._heard = heard
+        link.read.clear()
+        link.far.send(b"a")
+        if who == "caller":
+            handoff.drive_io(lambda: link.has(1), None)
+        else:
+            handoff.idle(Thread(link))
+        assert link.letters() == "a"
+        assert time.monotonic() - handoff._heard < 100, "what it has read tells that the other side is awake"
+        assert len(looks) == count
+    assert handoff._for_answers._in_vain == handoff._for_requests._in_vain == 0, "and who does not look learns nothing"
 
 
 @pytest.mark.parametrize("who", ["caller", "idle"])
@@ -526,6 +569,7 @@ def test_what_has_gone_since_somebody_looked_says_for_how_long(
         partial(handoff.drive_io, lambda: link.has(1), None) if who == "caller" else partial(handoff.idle, Thread(link))
     )
     link.volume = 1
+    handoff._heard = time.monotonic()
     read()
     assert (looks, link.letters()) == (3, "a")
     link.read.clear()
@@ -545,7 +589,7 @@ def test_caller_looks_no_longer_than_it_waits(
 def test_caller_who_does_not_wait_learns_nothing(link: Link, handoff: ReaderHandoff) -> None:
     for _ in range(8):
         handoff.drive_io(never, 0.0)
-    assert handoff._for_answers.share() == 1.0, "and those who wait later look first all the same"
+    assert handoff._for_answers._in_vain == 0, "and those who wait later look first all the same"
 
 
 def test_thread_that_was_overtaken_does_not_look_and_learns_nothing(link: Link, handoff: ReaderHandoff) -> None:
@@ -553,7 +597,7 @@ def test_thread_that_was_overtaken_does_not_look_and_learns_nothing(link: Link, 
     link.far.send(b"a")
     handoff.idle(Thread(link))
     assert link.letters() == "a"
-    assert handoff._for_requests.share() == 1.0
+    assert handoff._for_requests._in_vain == 0
 
 
 def test_a_lone_processor_has_better_to_do_than_look(
