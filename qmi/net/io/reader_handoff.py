@@ -53,8 +53,8 @@ _ANSWERING = 0.005
 in the last so many seconds."""
 _MOST_REST = 8
 """So many times somebody reads what is there already, before leaving the rest to the loop."""
-_OFTEN_IN_VAIN = 4
-"""After so many times in a row nobody looks any more."""
+_OFTEN_IN_VAIN = 8
+"""After so many times in a row nobody looks any more; on a new link some are, before threads read on both sides."""
 _TRY_AGAIN = 64
 """After so many times of sleeping at once somebody looks again."""
 
