@@ -18,6 +18,7 @@ came is kept.
 
 from __future__ import annotations
 
+import os
 import select
 import sys
 import threading
@@ -42,6 +43,8 @@ _PER_BYTE = 20e-9
 _MOST_FOR_BYTES = 1e-3
 """And longer by so many seconds for each byte that went either way since somebody looked last, by so many at most: the
 other side has to decode and encode what this one has, and takes as long for it."""
+_LONG_TURN = 0.002
+"""Who looks, and gets the processor back after so many seconds, is not alone there, and does not look for a while."""
 PATIENT = 16
 PAUSE = 0.002
 """Whoever stands by and is woken may find the right taken: who reads for itself is about to shut the gate, or about to
@@ -57,6 +60,9 @@ _OFTEN_IN_VAIN = 8
 """After so many times in a row nobody looks any more; on a new link some are, before threads read on both sides."""
 _TRY_AGAIN = 64
 """After so many times of sleeping at once somebody looks again."""
+
+
+_let_others_run: Callable[[], object] = getattr(os, "sched_yield", lambda: None)
 
 
 class Source(Protocol):
@@ -119,6 +125,10 @@ class _Habit:
             return True
         self._skipped = (self._skipped + 1) % _TRY_AGAIN
         return not self._skipped
+
+    def stop(self) -> None:
+        """Not for a while."""
+        self._in_vain = _OFTEN_IN_VAIN
 
     def learn(self, *, came: bool) -> None:
         """Whether something came."""
@@ -363,7 +373,15 @@ class ReaderHandoff:
         while now < end and not enough() and self._source.is_up and not self.rest:
             if self._more or self._poll(0):
                 self._read()
-            now = time.monotonic()
+                now = time.monotonic()
+                continue
+            # Linux often wakes the other side on the processor of the one that wakes it. Programs that want it for
+            # themselves get it for milliseconds.
+            _let_others_run()
+            before, now = now, time.monotonic()
+            if now - before > _LONG_TURN:
+                habit.stop()
+                return
         habit.learn(came=enough())
 
     def _read_rest(self) -> None:

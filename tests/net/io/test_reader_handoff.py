@@ -578,6 +578,32 @@ def test_what_has_gone_since_somebody_looked_says_for_how_long(
     assert (looks, link.letters()) == (3, "b"), "nothing large has gone since: it sleeps at once"
 
 
+def test_who_looks_lets_others_run(link: Link, handoff: ReaderHandoff, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The other side may wait for this very processor.
+    monkeypatch.setattr(handoff_module, "_SPIN", 100.0)
+    monkeypatch.setattr(handoff_module, "_let_others_run", lambda: link.far.send(b"a"))
+    handoff.drive_io(lambda: link.has(1), None)
+    assert link.letters() == "a"
+    assert handoff._for_answers.is_worth_it()
+
+
+def test_who_looks_where_others_want_the_processor_sleeps_from_then_on(
+    link: Link, handoff: ReaderHandoff, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+
+    def takes_its_turn() -> None:
+        nonlocal now
+        now += 0.003
+        link.far.send(b"a")
+
+    monkeypatch.setattr(handoff_module, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(handoff_module, "_let_others_run", takes_its_turn)
+    handoff.drive_io(lambda: link.has(1), None)
+    assert link.letters() == "a"
+    assert handoff._for_answers._in_vain == 8, "although it came"
+
+
 def test_caller_looks_no_longer_than_it_waits(
     link: Link, handoff: ReaderHandoff, monkeypatch: pytest.MonkeyPatch
 ) -> None:
