@@ -322,7 +322,7 @@ async def test_fault_68_subscribers_of_a_server_that_is_killed_move_to_the_other
         for server in servers:
             server.wait_ready()
         ports = [server.port for server in servers]
-        await make_stream(ports[0], attempts=60, num_replicas=3, max_msgs_per_subject=KEPT)
+        await make_stream(ports[0], patience=60, num_replicas=3, max_msgs_per_subject=KEPT)
         lab, desk = Context("lab", at_site("lab", *ports)), Context("desk", at_site("", *ports))
         async with lab.running(), desk.running():
             horn = await lab.make_instrument("horn", Horn)

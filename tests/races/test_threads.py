@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import trio
 
 from qmi.actors.future import QMI_RpcFuture
 from qmi.core.context import QMI_Context
@@ -257,15 +255,3 @@ def test_contexts_start_and_stop_while_they_are_used() -> None:
         at_once(call, call, context.stop)
         assert len(ends) == 20
         assert not any(isinstance(end, TimeoutError) for end in ends), "a caller was forgotten"
-
-
-@pytest.mark.slow
-def test_a_hunt_begins_without_the_idle_threads_of_others() -> None:
-    # A thousand of them, which all ended while others hunted, once kept a run of all tests from its end for 80 minutes.
-    everybody = threading.Barrier(61)
-    for _ in range(60):
-        trio.lowlevel.start_thread_soon(lambda: everybody.wait(10), lambda _: None)
-    everybody.wait(10)
-    assert threading.active_count() > 60
-    with restless_threads():
-        assert threading.active_count() < 50

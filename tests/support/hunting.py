@@ -11,10 +11,9 @@ from contextlib import contextmanager
 
 ROUNDS = int(os.environ.get("QMI_RACE_ROUNDS", "0"))
 """Rounds of each hunt; 0 takes what each test takes for a quick one (``make races`` takes many more)."""
-
-
 _MANY = 50
 """So many threads do not keep the ones of a hunt from their work."""
+
 
 LIMIT = 20.0 + ROUNDS / 20
 """How long anything that is waited for may take, in seconds: longer where there are more rounds of it."""

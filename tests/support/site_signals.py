@@ -51,8 +51,8 @@ def at_site(name: str, *ports: int, **settings: Any) -> CfgQmi:
     return made
 
 
-async def make_stream(port: int, workgroup: str = "default", *, attempts: int = 1, **settings: object) -> None:
-    """Have a server keep signals; servers that have just met need several attempts."""
+async def make_stream(port: int, workgroup: str = "default", *, patience: float = 0.0, **settings: object) -> None:
+    """Have a server keep signals; servers that have just met may refuse that for some seconds."""
     stream = {
         "name": stream_name(workgroup),
         "subjects": [every(workgroup, Kind.SIGNAL)],
@@ -60,17 +60,21 @@ async def make_stream(port: int, workgroup: str = "default", *, attempts: int = 
         "max_msgs_per_subject": 1000,
         **settings,
     }
+    end = trio.current_time() + patience
     async with running(options(port, name="maker")) as client:
         said = b""
-        for _ in range(attempts):
+        while True:
             for what in ("CREATE", "UPDATE"):  # it may be there with other settings
                 with suppress(QMI_TimeoutException, QMI_NotDeliveredException):
                     subject = f"$JS.API.STREAM.{what}.{stream['name']}"
-                    answer = await client.request(subject, json.dumps(stream).encode(), timeout=5 / attempts + 1)
+                    answer = await client.request(
+                        subject, json.dumps(stream).encode(), timeout=2.0 if patience else 6.0
+                    )
                     said = answer.payload
                     if "error" not in json.loads(said):
                         return
-        raise AssertionError(said)
+            if trio.current_time() > end:
+                raise AssertionError(said)
 
 
 def engine_of(context: Context) -> SiteEngine:

@@ -44,7 +44,7 @@ _MOST_FOR_BYTES = 1e-3
 """And longer by so many seconds for each byte that went either way since somebody looked last, by so many at most: the
 other side has to decode and encode what this one has, and takes as long for it."""
 _LONG_TURN = 0.002
-"""Who looks, and gets the processor back after so many seconds, is not alone there, and does not look for a while."""
+"""Who gives the processor away while looking, and gets it back after so many seconds, does not look for a while."""
 PATIENT = 16
 PAUSE = 0.002
 """Whoever stands by and is woken may find the right taken: who reads for itself is about to shut the gate, or about to
@@ -57,9 +57,9 @@ in the last so many seconds."""
 _MOST_REST = 8
 """So many times somebody reads what is there already, before leaving the rest to the loop."""
 _OFTEN_IN_VAIN = 8
-"""After so many times in a row nobody looks any more; on a new link some are, before threads read on both sides."""
+"""After so many times in a row nobody looks or sleeps at the link any more. Some are, before threads read it at all."""
 _TRY_AGAIN = 64
-"""After so many times of sleeping at once somebody looks again."""
+"""Then somebody does so again one time in so many."""
 
 
 _let_others_run: Callable[[], object] = getattr(os, "sched_yield", lambda: None)
@@ -121,7 +121,6 @@ class _Habit:
     def is_worth_it(self) -> bool:
         """Whether to wait here this time."""
         if self._in_vain < _OFTEN_IN_VAIN:
-            # For no shorter than before: what came a little too late once would then come too late again.
             return True
         self._skipped = (self._skipped + 1) % _TRY_AGAIN
         return not self._skipped
@@ -162,7 +161,7 @@ class ReaderHandoff:
         self._more = False
         self._idled = 0.0  # when the thread of an object has read last; others read it without the right, for a guess
         self._volume = 0  # when somebody looked last
-        self._heard = 0.0  # when a thread has read last
+        self._heard = 0.0  # when a thread has read last, likewise
         self._is_retired = False
         self._for_answers = _Habit()
         self._for_requests = _Habit()
@@ -316,7 +315,7 @@ class ReaderHandoff:
             return
         try:
             gate.shut()
-            if duration > 0:  # it is negative if another thread has noted a later volume
+            if duration:
                 self._spin(thread.is_wanted, now, duration, self._for_requests)
             if sleeps and not (duration and thread.is_wanted()):
                 self._sleep_idle(thread)
@@ -360,11 +359,12 @@ class ReaderHandoff:
         """For how long to look for the next message before sleeping, in seconds.
 
         Only while the other side is awake, as far as that can be told from here: it has said something so lately that
-        it still looks for an answer. One that sleeps is best waited for asleep: it may be woken on this very processor,
+        it still looks for an answer. For no shorter after it was in vain: what came a little too late once would then
+        come too late again. One that sleeps is best waited for asleep: it may be woken on this very processor,
         where it would have to wait until nobody looks any more.
         """
         volume = self._source.volume
-        duration = _SPIN + min((volume - self._volume) * _PER_BYTE, _MOST_FOR_BYTES)
+        duration = _SPIN + min(max(volume - self._volume, 0) * _PER_BYTE, _MOST_FOR_BYTES)
         self._volume = volume
         return duration if now - self._heard < duration and habit.is_worth_it() else 0.0
 
@@ -375,14 +375,16 @@ class ReaderHandoff:
                 self._read()
                 now = time.monotonic()
                 continue
+            before = time.monotonic()
             # Linux often wakes the other side on the processor of the one that wakes it. Programs that want it for
-            # themselves get it for milliseconds.
+            # themselves get it for milliseconds, as a thread of this one gets the interpreter.
             _let_others_run()
-            before, now = now, time.monotonic()
+            now = time.monotonic()
             if now - before > _LONG_TURN:
                 habit.stop()
                 return
-        habit.learn(came=enough())
+        # What the other side has said while it had this processor is read by the first step that follows.
+        habit.learn(came=enough() or self._poll(0))
 
     def _read_rest(self) -> None:
         # TLS may hold messages that the socket, and so the gate, does not tell of: whoever stands by would sleep on, a
@@ -422,6 +424,8 @@ class ReaderHandoff:
         came = False
         while not came and time.monotonic() < end:
             came = self._poll(0)
+            if not came:
+                _let_others_run()
         self._for_pieces.learn(came=came)
         return came
 
