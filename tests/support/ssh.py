@@ -23,6 +23,7 @@ import psutil
 
 from qmi.config.schema import CfgContext, CfgProcessHost
 from qmi.proc.ssh.client import SshLimits
+from tests.support.outside import wait_for_file
 from tests.support.ports import free_port
 from tests.support.proc import PROGRAMS, ROOT
 
@@ -58,7 +59,7 @@ def make_keys(home: Path) -> Keys:
 
 
 @contextlib.contextmanager
-def openssh(keys: Keys, directory: Path) -> Iterator[subprocess.Popen[str]]:
+def openssh(keys: Keys, directory: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run ``sshd`` with its default limits on the port of the keys."""
     assert SSHD is not None
     if os.getuid() == 0:
@@ -70,24 +71,20 @@ def openssh(keys: Keys, directory: Path) -> Iterator[subprocess.Popen[str]]:
         f"Port {keys.port}\nListenAddress 127.0.0.1\nHostKey {directory}/host_key\nPidFile none\n"
         f"AuthorizedKeysFile {directory}/authorized_keys\nStrictModes no\nUsePAM no\n"
     )
-    command = [SSHD, "-D", "-e", "-f", str(directory / "sshd_config")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as server:
-        assert server.stderr is not None
-        listening = any("Server listening" in line for line in server.stderr)
-        # From now on nobody has to read what it says.
-        drain = threading.Thread(target=server.stderr.read, daemon=True)
-        drain.start()
+    # What it says goes into a file: whoever it has started may outlive it, and would keep the end of a pipe open.
+    log = directory / "sshd.log"
+    command = [SSHD, "-D", "-E", str(log), "-f", str(directory / "sshd_config")]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as server:
         try:
-            assert listening, "sshd did not start"
+            wait_for_file(lambda: log.exists() and "Server listening" in log.read_text(), directory)
             yield server
         finally:
             for session in sessions(server):
                 session.kill()
             server.kill()
-            drain.join(10)
 
 
-def sessions(server: subprocess.Popen[str]) -> list[psutil.Process]:
+def sessions(server: subprocess.Popen[bytes]) -> list[psutil.Process]:
     """The processes that serve the connections, without what runs in them."""
     found = []
     for child in psutil.Process(server.pid).children(recursive=True):
