@@ -6,6 +6,7 @@ import math
 import re
 import struct
 import sys
+from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -56,6 +57,25 @@ def is_numpy_itself(kind: type) -> bool:
             return False
         _numpy_itself = frozenset({numpy.ndarray, *(numpy.dtype(code).type for code in _NUMBERS)})
     return kind in _numpy_itself
+
+
+def is_flag(value: object) -> bool:
+    """Whether this is a bool of numpy."""
+    numpy = loaded_numpy()
+    return numpy is not None and type(value) is numpy.bool_
+
+
+def flags_of(values: Sequence[object]) -> AnyArray | None:
+    """Return what a list of numpy's bools has in it; None if something else is among them."""
+    import numpy as np
+
+    # There are just two of these objects, and where each item lies is compared in a third of the time that it takes to
+    # look at its type and value. The array of items keeps them alive meanwhile.
+    items = np.fromiter(values, object, len(values))
+    places = np.ndarray(len(values), np.intp, items)
+    flags: AnyArray = places == id(np.True_)
+    known = np.count_nonzero(flags) + np.count_nonzero(places == id(np.False_))
+    return flags if known == len(values) else None
 
 
 def describe_dtype(dtype: AnyDtype, depth: int = 0) -> object:

@@ -53,6 +53,7 @@ _SEPARATORS = ("\0", "\x1f", "\ue000", "\U0010fffd")
 _SWAP = sys.byteorder == "big"
 _TEXT_COST = 2
 _NUMPY_COST = 1
+_FLAG = "|b1"
 _OBJECT_COST = 4
 """What a complex number or a long integer counts."""
 _MAX_WIDTH = 64
@@ -76,6 +77,8 @@ def pack(encoding: Encoding, values: Sequence[object]) -> CBORTag | None:
     """Return what stands for a list of at least :data:`PACK_FROM` items; None if it has no packed form."""
     at_once = _AT_ONCE.get(frozenset((type(values[0]), type(values[len(values) // 2]), type(values[-1]))))
     if at_once is not None and (found := at_once(encoding, values)) is not None:
+        return found
+    if arrays.is_flag(values[0]) and (found := _pack_flags(encoding, values)) is not None:
         return found
     kinds = kinds_of(values)
     if len(kinds) == 1:
@@ -275,6 +278,11 @@ def pack_numpy(encoding: Encoding, values: Sequence[Any], kind: type) -> CBORTag
     return _packed(encoding, "n", arrays.describe_dtype(dtype), flat.view("u1"), len(values) * _NUMPY_COST)
 
 
+def _pack_flags(encoding: Encoding, values: Sequence[Any]) -> CBORTag | None:
+    flags = arrays.flags_of(values)
+    return None if flags is None else _packed(encoding, "n", _FLAG, flags.view("u1").data, len(values) * _NUMPY_COST)
+
+
 _PACKERS: dict[type, Callable[[Encoding, Sequence[Any]], CBORTag | None]] = {
     float: _pack_floats, int: _pack_integers, bool: _pack_bools, str: _pack_texts, complex: _pack_complex,
     bytes: _pack_bytes,
@@ -405,7 +413,8 @@ def _unpack_numpy(decoding: Decoding, detail: object, data: Memory) -> list[obje
     if isinstance(flat, UnknownTypeValue):
         return _without_numpy(decoding, detail, bytes(data))
     decoding.spend(flat.size * _NUMPY_COST)
-    return _in_parts(flat.size, lambda begin, end: list(flat[begin:end]))
+    part = _PART_OF_NUMBERS if detail == _FLAG else _PART  # no object is made for a flag
+    return _in_parts(flat.size, lambda begin, end: list(flat[begin:end]), part)
 
 
 def _without_numpy(decoding: Decoding, described: object, data: bytes) -> list[object]:

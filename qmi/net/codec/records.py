@@ -18,6 +18,7 @@ kind: the *inner* one. How many of these there are is not known before, so that 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Sized
 from functools import cache
 from gc import get_referents
@@ -42,6 +43,7 @@ _ROWS = 1024
 """So many rows are written and read at a time; fewer if they are long."""
 _WIDEST = 512
 """Rows of more items on the average are packed each by itself."""
+_IS_TOLD_OF_VALUES = sys.version_info < (3, 13)
 _EXPECTED = SCALARS | LETTERS.keys()
 _CHANGED = 64
 """So many items more may be in the rows than were counted: another thread may have added them meanwhile."""
@@ -91,11 +93,13 @@ class _Look(NamedTuple):
         items: The items of all rows, in some order.
         types: Their types.
         round: The types that come round regularly among them, if each row has the same; else nothing.
+        has_texts: Whether all keys are texts, if the rows are dicts.
     """
 
     items: list[object]
     types: set[type]
     round: list[type]
+    has_texts: bool
 
     def of_type(self, kind: type) -> list[Any]:
         """Return the items of one type."""
@@ -109,16 +113,20 @@ class _Look(NamedTuple):
 def _look(rows: Sequence[Any], kind: type, count: int) -> _Look:
     """Look at rows that have so many items together."""
     # Fast path, must equal the set of the types of `_items_of`: the garbage collector knows the items of a tuple or
-    # list without making an iterator for each, in some order. Of a dict it may name keys, too, or other values.
-    items = get_referents(*rows) if kind is not dict else []
-    if len(items) != count:
+    # list without making an iterator for each, in some order. Of a dict it names the values, and the keys too unless
+    # all of them are texts: if these are as many as there are values in all dicts, there are no other keys. Since
+    # Python 3.13 it names nothing of some dicts, those of objects, so that this would prove nothing.
+    items = get_referents(*rows) if kind is not dict or _IS_TOLD_OF_VALUES else []
+    is_told = len(items) == count
+    if not is_told:
         items = list(_items_of(rows, kind))
+    has_texts = kind is dict and (is_told or countOf(map(type, chain.from_iterable(rows)), str) == count)
     types = list(map(type, items))
     # In most tables each row has the same types. Comparing types takes less time than putting each into a set.
     some = types[: len(rows[0])]
     if some and types == some * (len(types) // len(some)):
-        return _Look(items, set(some), some)
-    return _Look(items, set(types), [])
+        return _Look(items, set(some), some, has_texts)
+    return _Look(items, set(types), [], has_texts)
 
 
 def pack_records(encoding: Encoding, rows: Sequence[Any], kind: type, items: int, depth: int) -> CBORTag | None:
@@ -137,7 +145,7 @@ def pack_records(encoding: Encoding, rows: Sequence[Any], kind: type, items: int
     look = _look(rows, kind, items)
     others = look.types - SCALARS
     inner = LETTERS.get(next(iter(others))) if len(others) == 1 else None
-    if (others and inner is None) or (kind is dict and not _has_texts_for_keys(rows, items)):
+    if (others and inner is None) or (kind is dict and not look.has_texts):
         return None
     if inner is not None and not _are_of_scalars(look.of_type(found := others.pop()), found):
         return None
@@ -162,16 +170,9 @@ def _are_too_large(rows: Sequence[Any]) -> bool:
     return data is None or len(data) * len(rows) > _MOST_NESTED
 
 
-def _has_texts_for_keys(rows: Sequence[dict[Any, Any]], keys: int) -> bool:
-    """Whether there are so many keys, all of them texts."""
-    return countOf(map(type, chain.from_iterable(rows)), str) == keys
-
-
 def _are_of_scalars(rows: Sequence[Any], kind: type) -> bool:
-    count = sum(map(len, rows))
-    if kind is dict and not _has_texts_for_keys(rows, count):
-        return False
-    return SCALARS.issuperset(_look(rows, kind, count).types)
+    look = _look(rows, kind, sum(map(len, rows)))
+    return SCALARS.issuperset(look.types) and (kind is not dict or look.has_texts)
 
 
 def unpack_records(decoding: Decoding, detail: object, data: Memory) -> list[Sized]:

@@ -110,12 +110,21 @@ def test_long_list_is_the_same_without_numpy(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("place", [1, 150])
-@pytest.mark.parametrize("odd", [True, 1, 1.0, None, "x", b"x", 1j, np.float64(1), [1]])
+@pytest.mark.parametrize("odd", [True, 1, 1.0, None, "x", b"x", 1j, np.float64(1), np.False_, [1]])
 def test_one_item_of_another_type_keeps_it(odd: Any, place: int) -> None:
-    for item in (0.5, 3, True, "ab", np.float64(2), 2j, b"ab"):
+    for item in (0.5, 3, True, "ab", np.float64(2), np.True_, 2j, b"ab"):
         value: list[Any] = [item] * 300
         value[place] = odd
         assert same(value, through(value))
+
+
+@pytest.mark.parametrize("odd", [np.False_, True, 1, None, np.int8(1)])
+def test_bools_of_numpy_are_told_by_where_they_lie(odd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    value = [np.True_, *(np.bool_(number % 3) for number in range(300)), odd, np.True_]
+    usual = outcome(value)
+    assert (arrays.flags_of(value) is None) == (odd is not np.False_)
+    monkeypatch.setattr(arrays, "flags_of", lambda _: None)
+    assert outcome(value) == usual
 
 
 class Odd:
@@ -223,12 +232,22 @@ def test_rows_of_numbers_are_packed_at_once(kind: Any, form: str, monkeypatch: p
     assert same(value, CODEC.decode(payload, [bytes(segment) for segment in segments]))
 
 
+def dict_that_had_another_key(item: Any) -> dict[Any, Any]:
+    found: dict[Any, Any] = {1: item}
+    found["a"] = found.pop(1)
+    return found
+
+
 @pytest.mark.parametrize("odd", _ODD, ids=lambda odd: f"{type(odd).__name__} {str(odd)[:12]}")
 def test_types_in_rows_are_the_same_whoever_names_their_items(odd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     values: list[Any] = [
         [(0.5, 1, "a"), (0.5, odd, "a")] * 3, [[0.5, "a"], [odd], []] * 3, [(), (odd,), (odd, odd)] * 3,
-        [{"a": 0.5, "b": 1}, {"a": odd, "b": 1}] * 3,
+        [{"a": 0.5, "b": 1}, {"a": odd, "b": 1}] * 3, [dict_that_had_another_key(odd), {"b": odd}] * 3,
+        [vars(SimpleNamespace(a=odd, b=1)) for _ in range(6)], [{"a": (0.5, odd)}, {"b": ()}] * 3,
+        [[dict_that_had_another_key(odd)], [{"b": odd}, 1]] * 3,
     ]  # fmt: skip
+    if type(odd).__hash__ is not None:
+        values += [[{"a": 0.5}, {odd: 1}] * 3, [{"a": {"b": 0.5}}, {"a": {odd: 1}}] * 3, [{odd: 1, 2: odd}, {}] * 3]
     usual = [outcome(value) for value in values]
     monkeypatch.setattr(records, "get_referents", lambda *_: [])
     assert usual == [outcome(value) for value in values]
