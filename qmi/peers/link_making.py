@@ -10,6 +10,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import trio
@@ -23,6 +24,7 @@ from qmi.net.io.failures import Failures
 from qmi.net.io.link import Link
 from qmi.net.io.receivers import Owner
 from qmi.net.io.revocation import RevocationList
+from qmi.net.io.rush import RushReader
 from qmi.net.io.tls import TlsWire, check_workgroup, client_context, peer_identity, server_context
 from qmi.net.io.transport import PlainWire, Wire
 from qmi.net.limits import SILENCE_PER_PEER_TIMEOUT, Limits
@@ -34,9 +36,6 @@ from qmi.net.protocol.request_memory import RequestMemory
 from qmi.peers.link_status import CountedLink
 from qmi.peers.references import PARAMETERS_SINCE, Interfaces, References
 from qmi.runtime.wakeup import Loop
-
-_READERS = 8
-"""Links of a context that may be read by threads of their own at the same time."""
 
 
 class LinkMakerServices(Router, Protocol):
@@ -96,7 +95,7 @@ class LinkMaker:
         self._decoders = trio.CapacityLimiter(1)  # two would only take the interpreter from each other
         revoked = services.config.security.revoked
         self._revoked = None if revoked is None else RevocationList(revoked)
-        self._readers = trio.CapacityLimiter(_READERS)
+        self._readers = RushReader(partial(self._failures.fault, "link", "Reading many links at once ends"))
         self._by_link: dict[Link, References] = {}
         self._counted: dict[Link, CountedLink] = {}
         self.dropped_signals: int = 0

@@ -35,14 +35,11 @@ def test_fault_43_link_is_read_by_the_loop_when_there_is_no_thread_left(
 ) -> None:
     refused = threading.Event()
 
-    async def no_thread(function: Any, *args: Any, **kwargs: Any) -> Any:
-        if getattr(function, "__name__", "") == "_serve_rush":
-            refused.set()
-            raise error
-        return await to_thread(function, *args, **kwargs)
+    def no_thread(*_: object) -> None:
+        refused.set()
+        raise error
 
-    to_thread = trio.to_thread.run_sync
-    monkeypatch.setattr("qmi.net.io.link.trio.to_thread.run_sync", no_thread)
+    monkeypatch.setattr(trio.lowlevel, "start_thread_soon", no_thread)
     with make_context("srv") as srv, make_context("here") as here:
         srv.make_instrument("bench", Bench)
         here.connect_to_peer("srv", address(srv))

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 import trio
 
 from qmi.messages import Call, Reply, Request, Signal
@@ -139,6 +140,11 @@ async def joined(limits: Limits | None = None, *, buffer: int | None = None, **o
     for link in pair.links:
         assert link.ended.is_set()
         assert link.loss is not None
+
+
+def unforeseen(error: Exception) -> None:
+    """What a rush calls that ends by a fault."""
+    pytest.fail(f"a rush has ended by {error!r}")
 
 
 def deaf(pair: Pair) -> Callable[[], None]:

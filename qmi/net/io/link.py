@@ -1,10 +1,9 @@
 """One link: a :class:`~qmi.net.protocol.connection.Connection` driven over one connection.
 
 Whoever sends writes to the socket itself (:mod:`qmi.net.io.transport`). One task in the loop reads, another one watches
-the time, a third one writes what was left. While there is a rush, a thread reads instead of the loop: it waits for this
-link alone, and so answers sooner. Whoever waits in a thread for what comes next reads for itself
-(:mod:`qmi.net.io.reader_handoff`). The link knows nothing of actors: what comes in goes to its
-:class:`~qmi.net.io.receivers.Owner`, and answers go to the :class:`~qmi.net.io.receivers.Sink` of their request.
+the time, a third one writes what was left. Whoever waits in a thread for what comes next reads for itself
+(:mod:`.reader_handoff`); in a rush, threads read all links that are in it (:mod:`.rush`). What comes in goes to the
+link's :class:`~.receivers.Owner`, and answers to the :class:`~.receivers.Sink` of their request.
 
 The *mutex* guards the connection and what waits to be written. Any thread takes it, for as long as a packet is made or
 handled and the socket takes bytes without waiting; under it nobody is called but the wire, and no user's code runs.
@@ -36,6 +35,7 @@ from qmi.net.io.large_messages import LargeMessages
 from qmi.net.io.link_quota import machine_of
 from qmi.net.io.reader_handoff import PATIENT, PAUSE, ReaderHandoff
 from qmi.net.io.receivers import Owner, Sink, is_for_the_loop
+from qmi.net.io.rush import Reader, RushReader
 from qmi.net.io.transport import Outbound, Wire
 from qmi.net.limits import Buffer
 from qmi.net.protocol.bounds import describe_error
@@ -73,7 +73,7 @@ class Link:
         where: Address of the other side, for people.
         max_unsent: How many bytes may wait to be written before senders have to wait, and signals are dropped.
         unsent_timeout: How long the other side may take nothing of what waits, in seconds.
-        readers: How many links may be read by threads of their own when there is a rush; None: the loop alone reads.
+        readers: Has links read by threads when there is a rush; None: the loop alone reads.
         failures: Counts and tells what nobody foresaw.
         decoders: How many threads may decode large messages beside the loop; None: one for this link.
 
@@ -92,7 +92,7 @@ class Link:
         where: str,
         max_unsent: int = 64 << 20,
         unsent_timeout: float = 10.0,
-        readers: trio.CapacityLimiter | None = None,
+        readers: RushReader | None = None,
         failures: Failures | None = None,
         decoders: trio.CapacityLimiter | None = None,
     ) -> None:
@@ -137,7 +137,8 @@ class Link:
         self._lend_again = 0.0
         self._standing_by = trio.CancelScope()
         self._handoff = ReaderHandoff(self)
-
+        self._reader: Reader = self._handoff
+        self._left_rush = trio.Event()
         abandon_in_child(self)
 
     def encode_apart(self, chain_there: Callable[[tuple[str, ...]], tuple[str, ...]]) -> None:
@@ -336,12 +337,13 @@ class Link:
         return True
 
     def _open_gate(self) -> bool:
-        if self._handoff.gate is None and self._readers is not None and time.monotonic() >= self._lend_again:
-            try:
-                self._handoff.open()
-            except OSError as error:  # no descriptor is left: the loop reads on
-                self._lacks("no descriptor", "no descriptor with which threads could read", error)
-        return self._handoff.gate is not None
+        if self._readers is None or time.monotonic() < self._lend_again:
+            return False
+        try:
+            return self._handoff.open()
+        except OSError as error:  # no descriptor is left: the loop reads on
+            self._lacks("no descriptor", "no descriptor with which threads could read", error)
+            return False
 
     async def _stand_by(self) -> bool:
         handoff = self._handoff
@@ -360,10 +362,7 @@ class Link:
 
     def call_loop(self) -> None:
         """Have the loop look at what a thread has left to it. From any thread."""
-        self.loop.soon(self._called)
-
-    def _called(self) -> None:
-        self._standing_by.cancel()
+        self.loop.soon(lambda: self._standing_by.cancel())
 
     def _receive(self) -> tuple[bool, list[Event]]:
         # Read once; whether there may be more, and what it was.
@@ -409,18 +408,29 @@ class Link:
             self.room.tell()
 
     async def _lend(self) -> bool:
-        # A thread that waits for this link alone answers sooner than a loop that waits for everything. False if the
-        # link has ended.
-        if self._readers is None or self._readers.available_tokens < 1 or not self.is_for_threads:
+        # Who waits for links alone answers sooner than a loop, which waits for everything. False if the link has ended.
+        if self._readers is None or not self.is_for_threads or not self._open_gate():
             return True
-        if time.monotonic() < self._lend_again or not self._open_gate():
-            return True
-        self._handoff.leave()
+        self._left_rush = trio.Event()
         try:
-            await trio.to_thread.run_sync(self._serve_rush, limiter=self._readers)
+            self._readers.join(self)
         except (RuntimeError, OSError, MemoryError) as error:  # the system has no thread left: the loop reads on
             self._lacks("no thread", "no thread to read", error)
+            return True
+        with trio.CancelScope(shield=True):  # the end of the connection ends it
+            await self._left_rush.wait()
         return await self._take_turn()
+
+    def join_rush(self, reader: Reader) -> None:
+        """The right to read is the rush's; see :class:`~qmi.net.io.rush.Member`."""
+        self._handoff.lend()
+        self._reader = reader
+
+    def leave_rush(self, rest: list[Event]) -> None:
+        """The right to read is the loop's again; see :class:`~qmi.net.io.rush.Member`."""
+        self._reader = self._handoff
+        self._handoff.hand_back(rest)
+        self.loop.soon(self._left_rush.set)
 
     def _lacks(self, what: str, text: str, error: Exception) -> None:
         self._lend_again = time.monotonic() + _LEND_AGAIN
@@ -429,12 +439,6 @@ class Link:
             what, logging.WARNING, "There is %s the link to %s with, the loop goes on: %s",
             text, self.title, describe_error(error),
         )  # fmt: skip
-
-    def _serve_rush(self) -> None:
-        try:
-            self._handoff.serve()
-        except Exception as error:  # not to be taken for a thread that cannot be started
-            self.fault("reading in a thread", error)
 
     def free(self) -> None:
         """Give the socket back; see :class:`~qmi.net.io.reader_handoff.Source`."""
@@ -490,7 +494,7 @@ class Link:
             if self._out.held:
                 self._out.flush()
             if reading:
-                self._handoff.drive_io(done, timeout)
+                self._reader.drive_io(done, timeout)
         except Exception as error:  # the caller has nothing to do with it; it learns that the link is lost
             self.fault("reading for a caller", error)
 
@@ -499,7 +503,7 @@ class Link:
         try:
             if self._out.held:
                 self._out.flush()
-            self._handoff.idle(thread)
+            self._reader.idle(thread)
         except Exception as error:  # the object's thread has nothing to do with it
             self.fault("reading between two calls", error)
 
@@ -541,11 +545,6 @@ class Link:
             events = step(*args, **kwargs)
             self._write_own()
         self._dispatch(events)
-
-    @property
-    def writes(self) -> int:
-        """How often something was given to the connection."""
-        return self._out.writes
 
     def _check_fault(self) -> None:
         if self._out.error is not None:

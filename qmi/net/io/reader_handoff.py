@@ -33,7 +33,7 @@ from qmi.runtime.doorbell import Doorbell, Idler
 from qmi.runtime.processors import PROCESSORS
 from qmi.runtime.sigint import INTERRUPTS
 
-_PATIENCE = 0.05
+PATIENCE = 0.05
 """How many seconds a thread waits for something to come before the loop stands by again."""
 _LONGEST = 0.25
 """How many seconds a caller sleeps before it looks whether the link is still there."""
@@ -50,10 +50,6 @@ PAUSE = 0.002
 """Whoever stands by and is woken may find the right taken: who reads for itself is about to shut the gate, or about to
 leave. So it looks again at once, so often; but the one that reads may also stand in a program's handler of some signal,
 for longer, so that it pauses then, for so many seconds."""
-_MANY = 8
-_ANSWERING = 0.005
-"""While more requests than this have no answer, a lent thread leaves the right to the thread of an object that has read
-in the last so many seconds."""
 _MOST_REST = 8
 """So many times somebody reads what is there already, before leaving the rest to the loop."""
 _OFTEN_IN_VAIN = 8
@@ -79,10 +75,6 @@ class Source(Protocol):
     @property
     def is_for_threads(self) -> bool:
         """Whether it is up, and no tasks of the loop wait for answers: then the loop wants to read for itself."""
-
-    @property
-    def behind(self) -> int:
-        """How many requests of the other side have no answer yet."""
 
     @property
     def volume(self) -> int:
@@ -167,6 +159,7 @@ class ReaderHandoff:
         self._for_requests = _Habit()
         self._for_pieces = _Habit()
         self._idling = _Habit()
+        self._head_starts = _Habit()
 
     # The loop
 
@@ -194,6 +187,24 @@ class ReaderHandoff:
             self._is_loops = self._right.acquire(False)
         return self._is_loops
 
+    def lend(self) -> None:
+        """The loop, which has the right, leaves it to somebody who gives it back by :meth:`hand_back`."""
+        self._is_loops = False
+        if self.gate is not None:
+            self.gate.shut()
+
+    def hand_back(self, rest: list[Event]) -> None:
+        """Give the right back to the loop, and what only it may handle. From any thread."""
+        self.rest = rest
+        if self.gate is not None:
+            self.gate.open()
+        self._release()
+
+    @property
+    def heard(self) -> float:
+        """When a thread has read last, by the monotonic clock. Without the right: for a guess."""
+        return self._heard
+
     def retire(self) -> bool:
         """The link has ended: nobody may read any more, and whoever still does is the last one.
 
@@ -212,23 +223,29 @@ class ReaderHandoff:
             self.gate.close()
         self._source.free()
 
-    # A thread that stands by in a rush
+    # A thread that stands by
 
-    def serve(self) -> None:
-        """Stand by in a thread instead of the loop, which has left the right, until nothing comes for a while."""
+    def serve(self, head_start: Callable[[], float] = lambda: 0.0) -> None:
+        """Stand by in a thread, until nothing that nobody else reads comes for a while.
+
+        Args:
+            head_start: For how many seconds the right is left to the thread of an object that has just read.
+        """
         gate = self.gate
         assert gate is not None
         in_vain = 0
         while self._may_read():
-            if not gate.wait(_PATIENCE):
+            if not gate.wait(PATIENCE):
                 return
-            if self._source.behind > _MANY:
-                # The thread of an object has just read many requests, and reads on when it has answered them. Whoever
-                # reads meanwhile takes the interpreter from it at each of its writes.
-                pause = self._idled + _ANSWERING - time.monotonic()
-                if pause > 0:
-                    time.sleep(pause)
-                    continue
+            # The thread of an object has just read some requests, and reads on when it has answered them. Whoever reads
+            # meanwhile takes the interpreter from it at each of its writes. But if it takes its time, what comes for
+            # other objects should not wait for it.
+            idled = self._idled
+            pause = idled + head_start() - time.monotonic()
+            if pause > 0 and self._head_starts.is_worth_it():
+                time.sleep(pause)
+                self._head_starts.learn(came=self._idled != idled or self._right.locked())
+                continue
             if not self._right.acquire(False):
                 in_vain += 1
                 if in_vain > PATIENT:
@@ -341,7 +358,7 @@ class ReaderHandoff:
         while not came and (not self.rest if is_first else self._may_read()):
             is_first = False
             bell.is_listening = True
-            ready = () if self._more or thread.is_wanted() else poller.poll(_PATIENCE * 1000)
+            ready = () if self._more or thread.is_wanted() else poller.poll(PATIENCE * 1000)
             bell.is_listening = False
             # Whoever rings from here on finds that nobody listens, or the bell is answered after the next sleep.
             if not self._more and (len(ready) != 1 or ready[0][0] == descriptor):
@@ -401,16 +418,19 @@ class ReaderHandoff:
         # taken, and looks again.
         gate.open()
         is_for_loop = self._more or bool(self.rest) or not self._source.is_up
-        self._right.release()
-        if self._is_retired:
-            # Set before retire() has looked for the right: so either it has found it, or this finds it set.
-            if self._right.acquire(False):
-                self._free()
-        elif is_for_loop:
+        if self._release() and is_for_loop:
             # Nothing more may come, so that the gate would keep the loop asleep. Whoever takes the right meanwhile
             # finds the rest, and calls the loop as well.
             self.is_called = True
             self._source.call_loop()
+
+    def _release(self) -> bool:
+        # Whether there is anything to read ever again.
+        self._right.release()
+        # Set before retire() has looked for the right: so either it has found it, or this finds it set.
+        if self._is_retired and self._right.acquire(False):
+            self._free()
+        return not self._is_retired
 
     def _wait(self, milliseconds: int) -> bool:
         return (self._source.is_amid and self._piece_comes()) or self._poll(milliseconds)

@@ -312,13 +312,13 @@ async def test_signals_of_a_burst_are_the_bytes_that_they_are_alone(monkeypatch:
 
 async def test_burst_is_one_write_for_each_link() -> None:
     async with site() as lab:
-        before = [pair.a.writes for pair in lab.pairs]
+        before = [pair.a._out.writes for pair in lab.pairs]
         lab.begin_burst()
         for number in range(100):
             lab.publish(number)
-        assert [pair.a.writes for pair in lab.pairs] == before
+        assert [pair.a._out.writes for pair in lab.pairs] == before
         lab.end_burst()
-        assert [pair.a.writes - count for pair, count in zip(lab.pairs, before, strict=True)] == [1, 1, 1]
+        assert [pair.a._out.writes - count for pair, count in zip(lab.pairs, before, strict=True)] == [1, 1, 1]
 
 
 async def test_signals_and_calls_of_one_link_keep_their_order() -> None:

@@ -11,11 +11,12 @@ import trio
 from qmi.errors import QMI_NotDeliveredException, QMI_OutcomeUnknownException, QMI_ValueNotSendableException
 from qmi.messages import Call, Failure, Signal, Subscribe, Value
 from qmi.net.io import transport as outbound
+from qmi.net.io.rush import RushReader
 from qmi.net.io.transport import PlainWire, Unsent
 from qmi.net.limits import Limits
 from qmi.net.protocol.events import PeerLost
 from qmi.net.protocol.link_ends import LossKind
-from tests.support.joined_links import Answer, Pair, deaf, joined
+from tests.support.joined_links import Answer, Pair, deaf, joined, unforeseen
 from tests.support.waiting import until
 
 GET = Call("bench", "get", (1,))
@@ -105,7 +106,7 @@ async def test_reader_thread_reads_until_something_belongs_on_the_loop_or_nothin
 ) -> None:
     monkeypatch.setattr("qmi.net.io.link._RUSH_TIME", 5.0)  # a rush on a busy machine, too
 
-    readers = trio.CapacityLimiter(2)
+    readers = RushReader(unforeseen)
     async with joined(readers=readers) as pair:
         answer = Answer()
 
@@ -134,7 +135,7 @@ async def test_reader_thread_reads_until_something_belongs_on_the_loop_or_nothin
         assert [entry[1] for entry in told] == [Subscribe("bench", "sig"), SIGNAL, GET]
         assert told[0][2] == main_thread
         # After a pause the loop reads again.
-        await until(lambda: readers.borrowed_tokens == 0)
+        await until(lambda: not len(readers))
         before = len(pair.owners[1].told)
         await calls(1)
         assert pair.owners[1].told[before][2] == main_thread
@@ -143,7 +144,7 @@ async def test_reader_thread_reads_until_something_belongs_on_the_loop_or_nothin
 async def test_messages_are_the_same_whoever_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("qmi.net.io.link._RUSH_TIME", 5.0)  # a rush on a busy machine, too
 
-    async def converse(readers: trio.CapacityLimiter | None) -> tuple[list[tuple[Any, ...]], list[Any], int]:
+    async def converse(readers: RushReader | None) -> tuple[list[tuple[Any, ...]], list[Any], int]:
         async with joined(readers=readers) as pair:
             answer = Answer()
             for number in range(26):
@@ -158,7 +159,7 @@ async def test_messages_are_the_same_whoever_reads_them(monkeypatch: pytest.Monk
 
     *by_loop, threads = await converse(None)
     assert threads == 1
-    *by_thread, threads = await converse(trio.CapacityLimiter(2))
+    *by_thread, threads = await converse(RushReader(unforeseen))
     assert threads == 2
     assert by_thread == by_loop
 
@@ -166,10 +167,10 @@ async def test_messages_are_the_same_whoever_reads_them(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("who", ["a", "b", "reset", "fault", "cancel"])
 async def test_a_link_that_a_thread_reads_can_end_in_every_way(who: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("qmi.net.io.link._RUSH_TIME", 5.0)  # a rush on a busy machine, too
-    readers = trio.CapacityLimiter(2)
+    readers = RushReader(unforeseen)
     async with joined(readers=readers) as pair:
         answer = Answer()
-        while readers.borrowed_tokens < 2:
+        while len(readers) < 2:
             before = len(answer.got)
             pair.a.send_request(GET, answer)
             await until(lambda before=before: len(answer.got) > before)  # type: ignore[misc]
@@ -183,18 +184,30 @@ async def test_a_link_that_a_thread_reads_can_end_in_every_way(who: str, monkeyp
             getattr(pair, who).close("by hand")
         if who != "cancel":
             await until(lambda: pair.a.ended.is_set() and pair.b.ended.is_set())
-    assert readers.borrowed_tokens == 0
+    assert not len(readers)
 
 
-async def test_loop_goes_on_reading_without_a_free_reader_thread() -> None:
-    readers = trio.CapacityLimiter(1)
-    await readers.acquire()
+@pytest.mark.parametrize(
+    "lacking", [RuntimeError("can't start new thread"), MemoryError(), OSError(24, "Too many open files")]
+)
+async def test_loop_goes_on_reading_without_what_a_rush_needs(
+    lacking: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("qmi.net.io.link._RUSH_TIME", 5.0)  # a rush on a busy machine, too
+
+    def start(*_: object) -> None:
+        raise lacking
+
+    monkeypatch.setattr(trio.lowlevel, "start_thread_soon", start)
+    readers = RushReader(unforeseen)
     async with joined(readers=readers) as pair:
         answer = Answer()
         for number in range(60):
             pair.a.send_request(GET, answer)
             await until(lambda number=number: len(answer.got) > number)  # type: ignore[misc]
         assert answer.threads == {threading.current_thread().name}
+        assert not len(readers)
+    assert "There is no thread to read the link to" in caplog.text
 
 
 async def test_a_silent_peer_is_pinged_and_then_lost() -> None:

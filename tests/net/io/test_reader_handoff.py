@@ -36,7 +36,6 @@ class Link:
         self.is_up = True
         self.is_wanted_by_loop = False
         self.is_amid = False
-        self.behind = 0
         self.volume = 0
         self.holds_more = False
         self.read: list[tuple[str, str]] = []
@@ -124,9 +123,9 @@ def handoff(link: Link, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReaderHando
 class Lent:
     """A thread that was lent to a link."""
 
-    def __init__(self, handoff: ReaderHandoff) -> None:
+    def __init__(self, handoff: ReaderHandoff, head_start: float = 0.0) -> None:
         self._handoff = handoff
-        self._thread = threading.Thread(target=handoff.serve, name="lent")
+        self._thread = threading.Thread(target=handoff.serve, args=(lambda: head_start,), name="lent")
         self._thread.start()
 
     def end(self) -> list[Event]:
@@ -200,9 +199,9 @@ def test_lent_thread_leaves_reading_to_a_loop_whose_tasks_wait(link: Link, hando
     assert link.letters() in ("a", "ab")
 
 
-@pytest.mark.parametrize(("behind", "pauses"), [(0, 0), (handoff_module._MANY, 0), (handoff_module._MANY + 1, 1)])
-def test_lent_thread_leaves_many_requests_to_the_thread_that_has_read_last(
-    link: Link, handoff: ReaderHandoff, monkeypatch: pytest.MonkeyPatch, behind: int, pauses: int
+@pytest.mark.parametrize("head_start", [0.0, 0.002])
+def test_thread_that_stands_by_leaves_what_comes_to_the_thread_that_has_just_read(
+    link: Link, handoff: ReaderHandoff, monkeypatch: pytest.MonkeyPatch, head_start: float
 ) -> None:
     slept: list[float] = []
 
@@ -212,12 +211,24 @@ def test_lent_thread_leaves_many_requests_to_the_thread_that_has_read_last(
 
     monkeypatch.setattr(handoff_module, "time", SimpleNamespace(monotonic=lambda: 10_000.0, sleep=sleep))
     handoff._idled = 10_000.0
-    link.behind = behind
-    lent = Lent(handoff)
+    lent = Lent(handoff, head_start)
     link.far.send(b"a!")
     assert lent.end() == [LOST]
     assert link.letters() == "a"
-    assert slept == pytest.approx([handoff_module._ANSWERING] * pauses)
+    assert slept == pytest.approx([head_start] if head_start else [])
+
+
+def test_thread_that_stands_by_does_not_wait_for_one_that_takes_its_time(
+    link: Link, handoff: ReaderHandoff, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The object's thread never comes back: what is for other objects is not kept waiting again and again.
+    slept: list[float] = []
+    monkeypatch.setattr(handoff_module, "time", SimpleNamespace(monotonic=lambda: 10_000.0, sleep=slept.append))
+    handoff._idled = 10_000.0
+    lent = Lent(handoff, 0.002)
+    link.far.send(b"a!")
+    assert lent.end() == [LOST]
+    assert len(slept) == handoff_module._OFTEN_IN_VAIN
 
 
 def test_caller_leaves_reading_to_a_loop_whose_tasks_wait(link: Link, handoff: ReaderHandoff) -> None:
@@ -405,7 +416,7 @@ def test_thread_that_answered_reads_what_is_for_others_too(link: Link, handoff: 
 def test_thread_that_waits_for_requests_is_woken_by_what_others_give_it(
     link: Link, handoff: ReaderHandoff, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handoff_module, "_PATIENCE", 60.0)
+    monkeypatch.setattr(handoff_module, "PATIENCE", 60.0)
     thread = Thread()
     giver = threading.Thread(target=thread.give)
     handoff._for_requests.learn(came=False)
@@ -425,7 +436,7 @@ def test_thread_that_waits_for_requests_is_woken_by_what_others_give_it(
 def test_what_is_given_to_a_thread_before_it_sleeps_is_not_missed(
     handoff: ReaderHandoff, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handoff_module, "_PATIENCE", 60.0)
+    monkeypatch.setattr(handoff_module, "PATIENCE", 60.0)
     handoff.idle(Deaf())
     assert handoff.take()
 

@@ -1,0 +1,312 @@
+"""The links of a context on which much comes at the moment: they are read together, by one thread at a time.
+
+A server that twenty programs call at once would change threads for every call if each of its links were read by itself.
+So the links that are in a rush are one source of messages: an epoll instance with all their sockets. Who has the right
+to read *it* reads them all, and whoever stands by sleeps at the one gate in front of it (:mod:`.reader_handoff`). The
+thread of an object that has just answered reads there what comes next, from whichever program; a thread that is
+started for the rush stands by.
+
+The right to read each single link is the rush's meanwhile. A link leaves when it has ended, when something has come
+that only the loop may handle, or when tasks of the loop wait for its answers; all leave when nothing has come for a
+while.
+"""
+
+from __future__ import annotations
+
+import select
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import trio
+
+from qmi.net.io.reader_handoff import PATIENCE, PAUSE, ReaderHandoff
+from qmi.net.protocol.events import Event
+from qmi.runtime.doorbell import Idler
+from qmi.runtime.forks import abandon_in_child
+
+_AT_ONCE = 16
+"""So many links are read before whoever reads looks whether there is something else to do."""
+_MOST_READS = 16
+"""A link on which more comes without an end is left to the loop, which shares its time out fairly."""
+_MANY = 8
+_ANSWERING = 0.005
+"""While more requests of a link than this have no answer, the thread that stands by leaves reading to the thread of an
+object that has read in the last so many seconds."""
+_NOTHING: tuple[bool, list[Event]] = (False, [])
+_SHARED = 0.002
+"""And for so long if there are several links: the object's thread has just read some requests, and when it has answered
+them, it reads the next ones without a switch of threads."""
+
+
+class Member(Protocol):
+    """A link."""
+
+    @property
+    def is_for_threads(self) -> bool:
+        """Whether it is up, and no tasks of the loop wait for answers."""
+
+    @property
+    def is_amid(self) -> bool:
+        """Whether a part of a message has come, so that the rest is under way."""
+
+    @property
+    def behind(self) -> int:
+        """How many requests of the other side have no answer yet."""
+
+    @property
+    def volume(self) -> int:
+        """How many bytes have come or were given to be written, so far."""
+
+    def descriptor(self) -> int:
+        """The socket."""
+
+    def read_once(self) -> tuple[bool, list[Event]]:
+        """Read, and handle what anybody may handle.
+
+        Returns:
+            Whether there may be more, and what only the loop may handle from there on.
+        """
+
+    def fault(self, doing: str, error: Exception) -> None:
+        """End the link by an exception that nobody foresaw."""
+
+    def join_rush(self, reader: Reader) -> None:
+        """It is a member from now on: who wants to read for itself does so there. In the loop."""
+
+    def leave_rush(self, rest: list[Event]) -> None:
+        """It is none any more: the right is the loop's again, and what only the loop may handle. From any thread."""
+
+
+class Reader(Protocol):
+    """Where those read who wait for what comes next; see :class:`.reader_handoff.ReaderHandoff`."""
+
+    def drive_io(self, done: Callable[[], bool], timeout: float | None) -> None:
+        """Read on behalf of a caller, until its call is done or its time is over; or not at all."""
+
+    def idle(self, thread: Idler) -> None:
+        """Wait for the next message in a thread that has just answered one."""
+
+
+class _Part:
+    """A member's part in a rush: with others on which something comes, it is read by whoever reads for itself."""
+
+    __slots__ = ("_handoff", "has_left", "member")
+
+    def __init__(self, member: Member, handoff: ReaderHandoff) -> None:
+        self.member: Member = member
+        self.has_left: bool = False
+        self._handoff = handoff
+
+    def drive_io(self, done: Callable[[], bool], timeout: float | None) -> None:
+        """Read on behalf of a caller of this member, which waits elsewhere once that has left."""
+        self._handoff.drive_io(lambda: done() or self.has_left, timeout)
+
+    def idle(self, thread: Idler) -> None:
+        """Wait for the next message from any member."""
+        self._handoff.idle(thread)
+
+
+class Rush:
+    """One rush, from the first link that joins to the last one that leaves.
+
+    Attributes:
+        handoff: The right to read all members.
+
+    Raises:
+        OSError: If the system has no descriptor left.
+    """
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._members: dict[int, _Part] = {}
+        self._latest: Member | None = None
+        self._began = time.monotonic()
+        try:
+            self.handoff: ReaderHandoff = ReaderHandoff(self)
+            self.handoff.open()
+        except OSError:
+            self._epoll.close()
+            raise
+        self.handoff.leave()
+        abandon_in_child(self)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def abandon(self) -> None:
+        """This is a forked child, which must not change what its parent waits for."""
+        self._members = {}
+        self._epoll.close()
+
+    # What a source of messages is
+
+    @property
+    def is_up(self) -> bool:
+        """Whether any link is a member."""
+        return bool(self._members)
+
+    @property
+    def is_for_threads(self) -> bool:
+        """The same: a link that is not leaves."""
+        return bool(self._members)
+
+    @property
+    def is_amid(self) -> bool:
+        """Whether the link that was read last is in the midst of a message."""
+        latest = self._latest
+        return latest is not None and latest.is_amid
+
+    @property
+    def volume(self) -> int:
+        """How many bytes have come or were given to be written, if there is one member: a guess, see `_SPIN`."""
+        latest = self._latest
+        return 0 if latest is None or len(self._members) > 1 else latest.volume
+
+    def head_start(self) -> float:
+        """For how many seconds who stands by leaves the right to the thread of an object that has just read."""
+        members = list(self._members.values())
+        if any(part.member.behind > _MANY for part in members):
+            return _ANSWERING
+        return _SHARED if len(members) > 1 else 0.0
+
+    def descriptor(self) -> int:
+        """The epoll instance, which is readable when one of the sockets is."""
+        return self._epoll.fileno()
+
+    def read_once(self) -> tuple[bool, list[Event]]:
+        """Read those on which something has come. Nothing is ever left to the loop by the rush itself."""
+        members = self._members
+        numbers: Sequence[int] = tuple(members)
+        if len(numbers) > 1:
+            numbers = [number for number, _ in self._epoll.poll(0, _AT_ONCE)]
+        for number in numbers:
+            part = members.get(number)
+            if part is None:  # it is about to join
+                continue
+            self._latest = part.member
+            rest, stays = _read(part.member)
+            if not stays:
+                self._remove(number, part, rest)
+        return _NOTHING
+
+    def call_loop(self) -> None:
+        """Nothing was left to it."""
+
+    def free(self) -> None:
+        """Nobody reads here any more."""
+        self._epoll.close()
+
+    # Members
+
+    def add(self, member: Member) -> None:
+        """Let a link in, which the loop has the right to read. In the loop.
+
+        Raises:
+            OSError: If the system does not take it.
+        """
+        number = member.descriptor()
+        part = _Part(member, self.handoff)
+        member.join_rush(part)
+        try:
+            self._epoll.register(number, select.EPOLLIN)
+        except OSError:
+            member.leave_rush([])
+            raise
+        self._members[number] = part  # from here on somebody may read it
+
+    def _remove(self, number: int, part: _Part, rest: list[Event]) -> None:
+        # With the right, without which nobody closes the socket.
+        del self._members[number]
+        if self._latest is part.member:
+            self._latest = None
+        self._epoll.unregister(number)
+        part.has_left = True
+        part.member.leave_rush(rest)
+
+    def may_end(self) -> bool:
+        """Whether it is of no use any more, if nothing has come for a while that nobody reads for itself."""
+        # Who reads one link for itself does so more quickly without a rush.
+        quiet_since = self._began if len(self._members) == 1 else max(self._began, self.handoff.heard)
+        return not self._members or time.monotonic() - quiet_since >= PATIENCE
+
+    def dismiss(self) -> None:
+        """Have all links leave. With the right to read."""
+        for number, part in list(self._members.items()):
+            self._remove(number, part, [])
+
+
+def _read(member: Member) -> tuple[list[Event], bool]:
+    # What only the loop may handle, and whether it remains a member.
+    try:
+        for _ in range(_MOST_READS):
+            more, rest = member.read_once()
+            if rest or not member.is_for_threads:
+                return rest, False
+            if not more:
+                return [], True
+    except Exception as error:  # who reads it has nothing to do with it
+        member.fault("reading in a thread", error)
+    return [], False
+
+
+class RushReader:
+    """Has the links of a context that are in a rush read together, while there is a rush.
+
+    Args:
+        failed: Called with an exception that nobody foresaw.
+    """
+
+    def __init__(self, failed: Callable[[Exception], object]) -> None:
+        self._failed = failed
+        self._mutex = threading.Lock()
+        self._rush: Rush | None = None
+
+    def __len__(self) -> int:
+        rush = self._rush
+        return 0 if rush is None else len(rush)
+
+    def join(self, member: Member) -> None:
+        """Have a link read, which the loop has the right to read. In the loop.
+
+        Raises:
+            OSError: If the system has no descriptor left.
+            RuntimeError: If it has no thread left.
+            MemoryError: If it has no memory left.
+        """
+        # With the mutex the last one cannot leave meanwhile, and the rush be over.
+        with self._mutex:
+            rush = self._rush
+            if rush is None:
+                rush = Rush()
+                self._start(rush)
+                self._rush = rush
+            rush.add(member)
+
+    def _start(self, rush: Rush) -> None:
+        try:
+            trio.lowlevel.start_thread_soon(lambda: self._stand_by(rush), lambda found: None, "qmi-rush")
+        except BaseException:
+            rush.handoff.retire()
+            raise
+
+    def _stand_by(self, rush: Rush) -> None:
+        try:
+            while not self._is_over(rush):
+                rush.handoff.serve(rush.head_start)
+                if not len(rush):  # somebody still reads, and is about to find out
+                    time.sleep(PAUSE)
+        except Exception as error:  # nobody else learns of it
+            self._failed(error)
+            while not self._is_over(rush, by_force=True):
+                time.sleep(PAUSE)
+
+    def _is_over(self, rush: Rush, *, by_force: bool = False) -> bool:
+        with self._mutex:
+            if not (by_force or rush.may_end()) or not rush.handoff.take():
+                return False
+            self._rush = None
+            rush.dismiss()
+            rush.handoff.retire()
+            return True
