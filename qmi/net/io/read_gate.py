@@ -46,7 +46,62 @@ class ReadGate(Protocol):
         """Nobody sleeps there any more."""
 
 
+class SocketSet(Protocol):
+    """Some sockets, and on which of them something has come."""
+
+    def fileno(self) -> int:
+        """A descriptor that becomes readable when one of the sockets is."""
+
+    def add(self, descriptor: int) -> None:
+        """Let a socket in.
+
+        Raises:
+            OSError: If the system does not take it.
+        """
+
+    def remove(self, descriptor: int) -> None:
+        """Take a socket out, which is still open."""
+
+    def ready(self, most: int) -> list[int]:
+        """Return those on which something has come, so many at most; others of them come first the next time."""
+
+    def close(self) -> None:
+        """Nobody asks any more."""
+
+
 if sys.platform == "linux":
+
+    class EpollSet:
+        """An epoll instance. For Linux alone.
+
+        Raises:
+            OSError: If the system has no descriptor left.
+        """
+
+        __slots__ = ("_epoll",)
+
+        def __init__(self) -> None:
+            self._epoll = select.epoll()
+
+        def fileno(self) -> int:
+            """A descriptor that becomes readable when one of the sockets is."""
+            return self._epoll.fileno()
+
+        def add(self, descriptor: int) -> None:
+            """Let a socket in."""
+            self._epoll.register(descriptor, select.EPOLLIN)
+
+        def remove(self, descriptor: int) -> None:
+            """Take a socket out."""
+            self._epoll.unregister(descriptor)
+
+        def ready(self, most: int) -> list[int]:
+            """Return those on which something has come."""
+            return [descriptor for descriptor, _ in self._epoll.poll(0, most)]
+
+        def close(self) -> None:
+            """Give the descriptor back."""
+            self._epoll.close()
 
     class EpollGate:
         """A gate: an epoll instance with one socket. For Linux alone; elsewhere the loop reads all links.

@@ -13,7 +13,7 @@ while.
 
 from __future__ import annotations
 
-import select
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +21,8 @@ from typing import Protocol
 
 import trio
 
+from qmi.net.io import read_gate
+from qmi.net.io.read_gate import SocketSet
 from qmi.net.io.reader_handoff import PATIENCE, PAUSE, ReaderHandoff
 from qmi.net.protocol.events import Event
 from qmi.runtime.doorbell import Idler
@@ -111,6 +113,9 @@ class _Part:
 class Rush:
     """One rush, from the first link that joins to the last one that leaves.
 
+    Args:
+        sockets: Gets those of the links; closed when the rush is over.
+
     Attributes:
         handoff: The right to read all members.
 
@@ -118,8 +123,8 @@ class Rush:
         OSError: If the system has no descriptor left.
     """
 
-    def __init__(self) -> None:
-        self._epoll = select.epoll()
+    def __init__(self, sockets: SocketSet) -> None:
+        self._sockets = sockets
         self._members: dict[int, _Part] = {}
         self._latest: Member | None = None
         self._began = time.monotonic()
@@ -127,7 +132,7 @@ class Rush:
             self.handoff: ReaderHandoff = ReaderHandoff(self)
             self.handoff.open()
         except OSError:
-            self._epoll.close()
+            self._sockets.close()
             raise
         self.handoff.leave()
         abandon_in_child(self)
@@ -138,7 +143,7 @@ class Rush:
     def abandon(self) -> None:
         """This is a forked child, which must not change what its parent waits for."""
         self._members = {}
-        self._epoll.close()
+        self._sockets.close()
 
     # What a source of messages is
 
@@ -173,14 +178,14 @@ class Rush:
 
     def descriptor(self) -> int:
         """The epoll instance, which is readable when one of the sockets is."""
-        return self._epoll.fileno()
+        return self._sockets.fileno()
 
     def read_once(self) -> tuple[bool, list[Event]]:
         """Read those on which something has come. Nothing is ever left to the loop by the rush itself."""
         members = self._members
         numbers: Sequence[int] = tuple(members)
         if len(numbers) > 1:
-            numbers = [number for number, _ in self._epoll.poll(0, _AT_ONCE)]
+            numbers = self._sockets.ready(_AT_ONCE)
         for number in numbers:
             part = members.get(number)
             if part is None:  # it is about to join
@@ -196,7 +201,7 @@ class Rush:
 
     def free(self) -> None:
         """Nobody reads here any more."""
-        self._epoll.close()
+        self._sockets.close()
 
     # Members
 
@@ -210,7 +215,7 @@ class Rush:
         part = _Part(member, self.handoff)
         member.join_rush(part)
         try:
-            self._epoll.register(number, select.EPOLLIN)
+            self._sockets.add(number)
         except OSError:
             member.leave_rush([])
             raise
@@ -221,7 +226,7 @@ class Rush:
         del self._members[number]
         if self._latest is part.member:
             self._latest = None
-        self._epoll.unregister(number)
+        self._sockets.remove(number)
         part.has_left = True
         part.member.leave_rush(rest)
 
@@ -249,6 +254,13 @@ def _read(member: Member) -> tuple[list[Event], bool]:
     except Exception as error:  # who reads it has nothing to do with it
         member.fault("reading in a thread", error)
     return [], False
+
+
+def _make_set() -> SocketSet:
+    if sys.platform == "linux":
+        return read_gate.EpollSet()
+    else:  # noqa: RET505 - mypy takes what follows for unreachable
+        raise OSError("links have no gates here, without which none joins")
 
 
 class RushReader:
@@ -279,17 +291,17 @@ class RushReader:
         with self._mutex:
             rush = self._rush
             if rush is None:
-                rush = Rush()
-                self._start(rush)
-                self._rush = rush
+                self._rush = rush = self._begin()
             rush.add(member)
 
-    def _start(self, rush: Rush) -> None:
+    def _begin(self) -> Rush:
+        rush = Rush(_make_set())
         try:
-            trio.lowlevel.start_thread_soon(lambda: self._stand_by(rush), lambda found: None, "qmi-rush")
+            trio.lowlevel.start_thread_soon(lambda: self._stand_by(rush), lambda _: None, "qmi-rush")
         except BaseException:
             rush.handoff.retire()
             raise
+        return rush
 
     def _stand_by(self, rush: Rush) -> None:
         try:

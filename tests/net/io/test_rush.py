@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from qmi.net.io import read_gate
 from qmi.net.io import rush as rush_module
 from qmi.net.io.reader_handoff import ReaderHandoff
 from qmi.net.io.rush import Reader, Rush, RushReader
@@ -145,7 +146,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def alone() -> Iterator[Rush]:
     """A rush without a thread that stands by."""
-    rush = Rush()
+    rush = Rush(read_gate.EpollSet())
     yield rush
     rush.handoff.retire()
 
@@ -260,7 +261,7 @@ def test_member_that_ends_while_it_is_read_gives_its_socket_back(alone: Rush) ->
 
 def test_link_that_the_system_does_not_take_remains_the_loops(alone: Rush, monkeypatch: pytest.MonkeyPatch) -> None:
     with links(1) as (link,):
-        alone._epoll.register(link.near, select.EPOLLIN)  # so that it cannot be registered
+        alone._sockets.add(link.near.fileno())  # so that it cannot be registered
         with pytest.raises(FileExistsError):
             alone.add(link)
         assert link.left == [[]]
