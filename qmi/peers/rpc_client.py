@@ -44,8 +44,8 @@ _LONGEST_TEXT = 2000
 class RemoteCall(QMI_RpcFuture[Any]):
     """A request on its way to another context: what its caller waits for, with the number that it has on the link.
 
-    The answer is written into it by whoever reads the link: the event loop, a thread that was lent to the link, or the
-    caller itself while it waits (:meth:`_wait_in_thread`). Its loss is written by the loop, perhaps at the same time;
+    The answer is written into it by whoever reads the link: the event loop, another thread in a rush, or the caller
+    itself while it waits (:meth:`_wait_in_thread`). Its loss is written by the loop, perhaps at the same time;
     the first one counts, as with any call.
 
     Args:

@@ -9,8 +9,9 @@ waits there for the next request. As long as the other side is awake, both look 
 long as a switch of threads would take, and for about as long as the other side takes to read and write what is large.
 
 The *right* to read is a lock, which whoever reads holds for as long as it does; nobody waits for it. When none of those
-reads, the loop does, or in a rush a thread that the loop has lent: it *stands by*. It sleeps at the *gate*, which those
-who read for themselves shut meanwhile: what comes for them wakes nobody else (:mod:`qmi.net.io.read_gate`).
+reads, the loop does: it *stands by*. It sleeps at the *gate*, which those who read for themselves shut meanwhile: what
+comes for them wakes nobody else (:mod:`qmi.net.io.read_gate`). In a rush several links are one source, for which a
+thread stands by (:mod:`qmi.net.io.rush`).
 
 What only the loop may handle goes back to the loop, and nobody reads on before it has been handled: the order of what
 came is kept.
@@ -404,8 +405,8 @@ class ReaderHandoff:
         habit.learn(came=enough() or self._poll(0))
 
     def _read_rest(self) -> None:
-        # TLS may hold messages that the socket, and so the gate, does not tell of: whoever stands by would sleep on, a
-        # lent thread until its patience is over. Not for ever: who leaves has better to do.
+        # TLS may hold messages that the socket, and so the gate, does not tell of: whoever stands by would sleep on.
+        # Not for ever: who leaves has better to do.
         left = _MOST_REST
         while self._more and left and self._may_read():
             left -= 1
