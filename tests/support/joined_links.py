@@ -21,7 +21,7 @@ from qmi.net.protocol.events import PeerLost
 from qmi.net.protocol.handshake import Hello
 from qmi.net.protocol.link_ends import Role
 from qmi.runtime.wakeup import Loop
-from tests.support.waiting import until
+from tests.support.waiting import changed, until
 
 
 class Answer:
@@ -35,6 +35,7 @@ class Answer:
     def reply(self, reply: Reply) -> None:
         self.threads.add(threading.current_thread().name)
         self.got.append(reply)
+        changed()  # a thread of a rush may go on reading for long
 
     def stream_opened(self) -> None:
         self.got.append("opened")

@@ -416,7 +416,7 @@ class Link:
             self._readers.join(self)
         except (RuntimeError, OSError, MemoryError) as error:  # the system has no thread left: the loop reads on
             self._lacks("no thread", "no thread to read", error)
-            return True
+            return await self._take_turn()
         with trio.CancelScope(shield=True):  # the end of the connection ends it
             await self._left_rush.wait()
         return await self._take_turn()
@@ -493,8 +493,7 @@ class Link:
         try:
             if self._out.held:
                 self._out.flush()
-            if reading:
-                self._reader.drive_io(done, timeout)
+            self._reader.drive_io(done, timeout) if reading else self._reader.forgo()
         except Exception as error:  # the caller has nothing to do with it; it learns that the link is lost
             self.fault("reading for a caller", error)
 

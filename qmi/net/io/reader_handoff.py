@@ -57,6 +57,8 @@ _OFTEN_IN_VAIN = 8
 """After so many times in a row nobody looks or sleeps at the link any more. Some are, before threads read it at all."""
 _TRY_AGAIN = 64
 """Then somebody does so again one time in so many."""
+_TRY_HEAD_START_AGAIN = 1024
+"""And so many times in a row nobody gets a head start: what is read then is late by it."""
 
 
 _let_others_run: Callable[[], object] = getattr(os, "sched_yield", lambda: None)
@@ -105,9 +107,10 @@ class _Habit:
     running. Now and then it is tried all the same.
     """
 
-    __slots__ = ("_in_vain", "_skipped")
+    __slots__ = ("_again", "_in_vain", "_skipped")
 
-    def __init__(self) -> None:
+    def __init__(self, again: int = _TRY_AGAIN) -> None:
+        self._again = again
         self._in_vain = 0
         self._skipped = 0
 
@@ -115,7 +118,7 @@ class _Habit:
         """Whether to wait here this time."""
         if self._in_vain < _OFTEN_IN_VAIN:
             return True
-        self._skipped = (self._skipped + 1) % _TRY_AGAIN
+        self._skipped = (self._skipped + 1) % self._again
         return not self._skipped
 
     def stop(self) -> None:
@@ -152,7 +155,7 @@ class ReaderHandoff:
         self._poller: Poller | None = None
         self._poller_of: tuple[Doorbell, int, Poller] | None = None  # for whom, and the descriptor of the bell
         self._more = False
-        self._idled = 0.0  # when the thread of an object has read last; others read it without the right, for a guess
+        self._answered = 0.0  # when the thread of an object has answered or read last; without the right, for a guess
         self._volume = 0  # when somebody looked last
         self._heard = 0.0  # when a thread has read last, likewise
         self._is_retired = False
@@ -160,7 +163,7 @@ class ReaderHandoff:
         self._for_requests = _Habit()
         self._for_pieces = _Habit()
         self._idling = _Habit()
-        self._head_starts = _Habit()
+        self._head_starts = _Habit(_TRY_HEAD_START_AGAIN)
 
     # The loop
 
@@ -190,9 +193,9 @@ class ReaderHandoff:
 
     def lend(self) -> None:
         """The loop, which has the right, leaves it to somebody who gives it back by :meth:`hand_back`."""
-        self._is_loops = False
         if self.gate is not None:
             self.gate.shut()
+        self._is_loops = False
 
     def hand_back(self, rest: list[Event]) -> None:
         """Give the right back to the loop, and what only it may handle. From any thread."""
@@ -202,9 +205,13 @@ class ReaderHandoff:
         self._release()
 
     @property
-    def heard(self) -> float:
-        """When a thread has read last, by the monotonic clock. Without the right: for a guess."""
-        return self._heard
+    def answered(self) -> float:
+        """When the thread of an object has answered or read last. Without the right: for a guess."""
+        return self._answered
+
+    def forgo(self) -> None:
+        """The thread of an object waits for something else, and does not come to read. From any thread."""
+        self._answered = 0.0
 
     def retire(self) -> bool:
         """The link has ended: nobody may read any more, and whoever still does is the last one.
@@ -238,15 +245,17 @@ class ReaderHandoff:
         while self._may_read():
             if not gate.wait(PATIENCE):
                 return
-            # The thread of an object has just read some requests, and reads on when it has answered them. Whoever reads
-            # meanwhile takes the interpreter from it at each of its writes. But if it takes its time, what comes for
-            # other objects should not wait for it.
-            idled = self._idled
-            pause = idled + head_start() - time.monotonic()
+            # The thread of an object that has just answered reads on when it has answered all that it has read. Whoever
+            # reads meanwhile takes the interpreter from it at each of its writes, and gives it so much to do that it
+            # never comes to read. But what comes for other objects should not wait for one that takes its time.
+            heard = self._heard
+            pause = self._answered + head_start() - time.monotonic()
             if pause > 0 and self._head_starts.is_worth_it():
                 time.sleep(pause)
-                self._head_starts.learn(came=self._idled != idled or self._right.locked())
-                continue
+                has_read = self._heard != heard or self._right.locked()
+                self._head_starts.learn(came=has_read)
+                if has_read:
+                    continue
             if not self._right.acquire(False):
                 in_vain += 1
                 if in_vain > PATIENT:
@@ -320,9 +329,11 @@ class ReaderHandoff:
             thread: The calling thread.
         """
         gate = self.gate
-        if gate is None or thread.is_wanted():  # there was no rush yet, or there is something to do already
+        if gate is None:  # there was no rush yet
             return
-        now = time.monotonic()
+        now = self._answered = time.monotonic()
+        if thread.is_wanted():  # there is something to do already
+            return
         duration = 0.0
         if PROCESSORS.are_several(now):
             # Without the right: whoever reads meanwhile notes another volume, so that this looks for longer or not as
@@ -340,7 +351,7 @@ class ReaderHandoff:
             if self._more:
                 self._read_rest()
         finally:
-            self._idled = time.monotonic()
+            self._answered = time.monotonic()
             self._give_back()
 
     def _sleep_idle(self, thread: Idler) -> None:

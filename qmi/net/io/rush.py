@@ -90,6 +90,9 @@ class Reader(Protocol):
     def idle(self, thread: Idler) -> None:
         """Wait for the next message in a thread that has just answered one."""
 
+    def forgo(self) -> None:
+        """The thread of an object waits for something else, and does not come to read."""
+
 
 class _Part:
     """A member's part in a rush: with others on which something comes, it is read by whoever reads for itself."""
@@ -108,6 +111,10 @@ class _Part:
     def idle(self, thread: Idler) -> None:
         """Wait for the next message from any member."""
         self._handoff.idle(thread)
+
+    def forgo(self) -> None:
+        """The thread of an object waits for something else."""
+        self._handoff.forgo()
 
 
 class Rush:
@@ -171,6 +178,8 @@ class Rush:
 
     def head_start(self) -> float:
         """For how many seconds who stands by leaves the right to the thread of an object that has just read."""
+        if time.monotonic() - self.handoff.answered >= _ANSWERING:  # it would be over
+            return 0.0
         members = list(self._members.values())
         if any(part.member.behind > _MANY for part in members):
             return _ANSWERING
@@ -213,11 +222,11 @@ class Rush:
         """
         number = member.descriptor()
         part = _Part(member, self.handoff)
-        member.join_rush(part)
+        self._sockets.add(number)
         try:
-            self._sockets.add(number)
-        except OSError:
-            member.leave_rush([])
+            member.join_rush(part)
+        except BaseException:
+            self._sockets.remove(number)
             raise
         self._members[number] = part  # from here on somebody may read it
 
@@ -226,14 +235,17 @@ class Rush:
         del self._members[number]
         if self._latest is part.member:
             self._latest = None
-        self._sockets.remove(number)
+        try:
+            self._sockets.remove(number)
+        except OSError as error:  # the link goes back all the same, and ends
+            part.member.fault("leaving a rush", error)
         part.has_left = True
         part.member.leave_rush(rest)
 
     def may_end(self) -> bool:
         """Whether it is of no use any more, if nothing has come for a while that nobody reads for itself."""
-        # Who reads one link for itself does so more quickly without a rush.
-        quiet_since = self._began if len(self._members) == 1 else max(self._began, self.handoff.heard)
+        # Callers read their own links at the same time without a rush, and one link is read more quickly.
+        quiet_since = self._began if len(self._members) == 1 else max(self._began, self.handoff.answered)
         return not self._members or time.monotonic() - quiet_since >= PATIENCE
 
     def dismiss(self) -> None:

@@ -188,26 +188,39 @@ async def test_a_link_that_a_thread_reads_can_end_in_every_way(who: str, monkeyp
 
 
 @pytest.mark.parametrize(
-    "lacking", [RuntimeError("can't start new thread"), MemoryError(), OSError(24, "Too many open files")]
+    "what", ["qmi.net.io.rush.trio.lowlevel.start_thread_soon", "qmi.net.io.read_gate.EpollSet.add"]
+)
+@pytest.mark.parametrize(
+    "lacking", [RuntimeError("can't start new thread"), MemoryError(), OSError(28, "No space left")]
 )
 async def test_loop_goes_on_reading_without_what_a_rush_needs(
-    lacking: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    what: str, lacking: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("qmi.net.io.link._RUSH_TIME", 5.0)  # a rush on a busy machine, too
+    monkeypatch.setattr("qmi.net.io.link._LEND_AGAIN", 0.0)  # it is tried again each time
+    tried: list[object] = []
 
-    def start(*_: object) -> None:
+    def fails(*args: object) -> None:
+        tried.append(args)
         raise lacking
 
-    monkeypatch.setattr(trio.lowlevel, "start_thread_soon", start)
-    readers = RushReader(unforeseen)
-    async with joined(readers=readers) as pair:
+    monkeypatch.setattr(what, fails)
+    async with joined(readers=RushReader(unforeseen)) as pair:
         answer = Answer()
         for number in range(60):
             pair.a.send_request(GET, answer)
             await until(lambda number=number: len(answer.got) > number)  # type: ignore[misc]
         assert answer.threads == {threading.current_thread().name}
-        assert not len(readers)
+        assert len(tried) > 2
     assert "There is no thread to read the link to" in caplog.text
+    assert "fault" not in caplog.text
+
+
+async def test_object_that_waits_for_another_one_does_not_keep_others_from_reading() -> None:
+    async with joined(readers=RushReader(unforeseen)) as pair:
+        pair.a._handoff._answered = 10_000.0
+        pair.a.drive_io(lambda: True, None, reading=False)
+        assert pair.a._handoff.answered == 0.0
 
 
 async def test_a_silent_peer_is_pinged_and_then_lost() -> None:

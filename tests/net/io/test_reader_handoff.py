@@ -199,35 +199,46 @@ def test_lent_thread_leaves_reading_to_a_loop_whose_tasks_wait(link: Link, hando
     assert link.letters() in ("a", "ab")
 
 
+def busy() -> Thread:
+    """That of an object that has answered, and has something to do already."""
+    thread = Thread()
+    thread.given = True
+    return thread
+
+
 @pytest.mark.parametrize("head_start", [0.0, 0.002])
-def test_thread_that_stands_by_leaves_what_comes_to_the_thread_that_has_just_read(
+def test_thread_that_stands_by_leaves_what_comes_to_the_thread_that_has_just_answered(
     link: Link, handoff: ReaderHandoff, monkeypatch: pytest.MonkeyPatch, head_start: float
 ) -> None:
     slept: list[float] = []
+    readers = [Thread(link)]
 
     def sleep(seconds: float) -> None:
         slept.append(seconds)
-        handoff._idled = 0.0
+        if readers:  # the object's thread reads meanwhile, once
+            handoff.idle(readers.pop())
 
     monkeypatch.setattr(handoff_module, "time", SimpleNamespace(monotonic=lambda: 10_000.0, sleep=sleep))
-    handoff._idled = 10_000.0
+    handoff.idle(busy())
     lent = Lent(handoff, head_start)
-    link.far.send(b"a!")
+    link.far.send(b"ab!")
     assert lent.end() == [LOST]
-    assert link.letters() == "a"
-    assert slept == pytest.approx([head_start] if head_start else [])
+    assert link.letters() == "ab"
+    # Each time that something comes, and once: then it reads, if nobody else has.
+    assert slept == pytest.approx([head_start] * 3 if head_start else [])
 
 
 def test_thread_that_stands_by_does_not_wait_for_one_that_takes_its_time(
     link: Link, handoff: ReaderHandoff, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The object's thread never comes back: what is for other objects is not kept waiting again and again.
+    # The object's thread never comes to read: what is for other objects is not kept waiting again and again.
     slept: list[float] = []
     monkeypatch.setattr(handoff_module, "time", SimpleNamespace(monotonic=lambda: 10_000.0, sleep=slept.append))
-    handoff._idled = 10_000.0
+    handoff.idle(busy())
     lent = Lent(handoff, 0.002)
-    link.far.send(b"a!")
+    link.far.send(b"a" * 20 + b"!")
     assert lent.end() == [LOST]
+    assert link.letters() == "a" * 20
     assert len(slept) == handoff_module._OFTEN_IN_VAIN
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import threading
@@ -264,9 +265,21 @@ def test_link_that_the_system_does_not_take_remains_the_loops(alone: Rush, monke
         alone._sockets.add(link.near.fileno())  # so that it cannot be registered
         with pytest.raises(FileExistsError):
             alone.add(link)
-        assert link.left == [[]]
-        assert link.handoff.take()
+        assert link.reader is link.handoff
+        assert link.handoff.take(), "the loop has the right still"
         assert not len(alone)
+
+
+def test_link_that_cannot_be_taken_out_goes_back_all_the_same(alone: Rush, monkeypatch: pytest.MonkeyPatch) -> None:
+    with links(2) as members:
+        for link in members:
+            alone.add(link)
+        monkeypatch.setattr(read_gate.EpollSet, "remove", lambda *_: os.close(-1))
+        alone.handoff.take()
+        alone.dismiss()
+        for link in members:
+            assert link.left == [[]]
+            assert link.faults == ["leaving a rush: [Errno 9] Bad file descriptor"]
 
 
 @pytest.mark.parametrize(
@@ -279,7 +292,12 @@ def test_head_start_of_the_thread_that_has_just_read(
         for link in members:
             alone.add(link)
         members[0].behind = behind
+        assert alone.head_start() == 0, "no object has answered anything"
+        done = Thread(members[0], enough=0)
+        members[0].reader.idle(done)
         assert alone.head_start() == (getattr(rush_module, head_start) if isinstance(head_start, str) else 0)
+        members[0].reader.forgo()
+        assert alone.head_start() == 0, "it waits for something else"
 
 
 def test_one_link_is_read_without_a_rush_where_who_waits_for_it_reads_for_itself(
@@ -288,13 +306,13 @@ def test_one_link_is_read_without_a_rush_where_who_waits_for_it_reads_for_itself
     now = time.monotonic()
     with links(2) as members:
         alone.add(members[0])
-        alone.handoff._heard = now
+        alone.handoff._answered = now
         alone._began = now - 1.0
         monkeypatch.setattr(time, "monotonic", lambda: now + 0.01)
         assert alone.may_end()
         alone.add(members[1])
-        assert not alone.may_end(), "several are quicker together"
-        alone.handoff._heard = now - 1.0
+        assert not alone.may_end(), "several are read more quickly together, by the threads of objects"
+        alone.handoff._answered = now - 1.0
         assert alone.may_end()
 
 
