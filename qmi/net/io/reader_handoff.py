@@ -33,6 +33,7 @@ from qmi.net.protocol.events import Event
 from qmi.runtime.doorbell import Doorbell, Idler
 from qmi.runtime.processors import PROCESSORS
 from qmi.runtime.sigint import INTERRUPTS
+from qmi.runtime.wakeup import ThreadWaker
 
 PATIENCE = 0.05
 """How many seconds a thread waits for something to come before the loop stands by again."""
@@ -51,6 +52,9 @@ PAUSE = 0.002
 """Whoever stands by and is woken may find the right taken: who reads for itself is about to shut the gate, or about to
 leave. So it looks again at once, so often; but the one that reads may also stand in a program's handler of some signal,
 for longer, so that it pauses then, for so many seconds."""
+_MOMENT = 50e-6
+"""A thread that looks again at once sleeps so many seconds before, or it would keep the interpreter from the one that is
+about to leave."""
 _MOST_REST = 8
 """So many times somebody reads what is there already, before leaving the rest to the loop."""
 _OFTEN_IN_VAIN = 8
@@ -163,6 +167,7 @@ class ReaderHandoff:
         self._for_requests = _Habit()
         self._for_pieces = _Habit()
         self._idling = _Habit()
+        self._pausing: ThreadWaker | None = None  # who leaves the right to others at the moment
         self._head_starts = _Habit(_TRY_HEAD_START_AGAIN)
 
     # The loop
@@ -212,6 +217,8 @@ class ReaderHandoff:
     def forgo(self) -> None:
         """The thread of an object waits for something else, and does not come to read. From any thread."""
         self._answered = 0.0
+        if (waker := self._pausing) is not None:
+            waker.wake()
 
     def retire(self) -> bool:
         """The link has ended: nobody may read any more, and whoever still does is the last one.
@@ -251,15 +258,17 @@ class ReaderHandoff:
             heard = self._heard
             pause = self._answered + head_start() - time.monotonic()
             if pause > 0 and self._head_starts.is_worth_it():
-                time.sleep(pause)
+                self._pausing = waker = ThreadWaker()
+                if self._answered:  # else it has forgone the head start a moment ago
+                    waker.wait(pause)
+                self._pausing = None
                 has_read = self._heard != heard or self._right.locked()
                 self._head_starts.learn(came=has_read)
                 if has_read:
                     continue
             if not self._right.acquire(False):
                 in_vain += 1
-                if in_vain > PATIENT:
-                    time.sleep(PAUSE)
+                time.sleep(PAUSE if in_vain > PATIENT else _MOMENT)
                 continue
             in_vain = 0
             try:

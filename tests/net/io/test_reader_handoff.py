@@ -22,6 +22,7 @@ from qmi.net.protocol.events import Event, PeerLost
 from qmi.net.protocol.link_ends import LossKind
 from qmi.runtime.doorbell import Doorbell, Idler
 from qmi.runtime.sigint import INTERRUPTS
+from qmi.runtime.wakeup import ThreadWaker
 
 pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="the loop reads all links")
 LOST = PeerLost(LossKind.DISCONNECTED, "gone")
@@ -206,40 +207,76 @@ def busy() -> Thread:
     return thread
 
 
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long who stands by has left the right to others, in seconds, each time; the clock stands still."""
+    found: list[float] = []
+
+    def pause(_: ThreadWaker, timeout: float | None = None) -> bool:
+        assert timeout is not None
+        found.append(timeout)
+        return False
+
+    monkeypatch.setattr(ThreadWaker, "wait", pause)
+    monkeypatch.setattr(handoff_module, "time", SimpleNamespace(monotonic=lambda: 10_000.0))
+    return found
+
+
 @pytest.mark.parametrize("head_start", [0.0, 0.002])
 def test_thread_that_stands_by_leaves_what_comes_to_the_thread_that_has_just_answered(
-    link: Link, handoff: ReaderHandoff, monkeypatch: pytest.MonkeyPatch, head_start: float
+    link: Link, handoff: ReaderHandoff, pauses: list[float], monkeypatch: pytest.MonkeyPatch, head_start: float
 ) -> None:
-    slept: list[float] = []
     readers = [Thread(link)]
+    pause = ThreadWaker.wait
 
-    def sleep(seconds: float) -> None:
-        slept.append(seconds)
+    def reads(waker: ThreadWaker, timeout: float | None = None) -> bool:
         if readers:  # the object's thread reads meanwhile, once
             handoff.idle(readers.pop())
+        return pause(waker, timeout)
 
-    monkeypatch.setattr(handoff_module, "time", SimpleNamespace(monotonic=lambda: 10_000.0, sleep=sleep))
+    monkeypatch.setattr(ThreadWaker, "wait", reads)
     handoff.idle(busy())
     lent = Lent(handoff, head_start)
     link.far.send(b"ab!")
     assert lent.end() == [LOST]
     assert link.letters() == "ab"
     # Each time that something comes, and once: then it reads, if nobody else has.
-    assert slept == pytest.approx([head_start] * 3 if head_start else [])
+    assert pauses == pytest.approx([head_start] * 3 if head_start else [])
 
 
 def test_thread_that_stands_by_does_not_wait_for_one_that_takes_its_time(
-    link: Link, handoff: ReaderHandoff, monkeypatch: pytest.MonkeyPatch
+    link: Link, handoff: ReaderHandoff, pauses: list[float]
 ) -> None:
     # The object's thread never comes to read: what is for other objects is not kept waiting again and again.
-    slept: list[float] = []
-    monkeypatch.setattr(handoff_module, "time", SimpleNamespace(monotonic=lambda: 10_000.0, sleep=slept.append))
     handoff.idle(busy())
     lent = Lent(handoff, 0.002)
     link.far.send(b"a" * 20 + b"!")
     assert lent.end() == [LOST]
     assert link.letters() == "a" * 20
-    assert len(slept) == handoff_module._OFTEN_IN_VAIN
+    assert len(pauses) == handoff_module._OFTEN_IN_VAIN
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_thread_that_stands_by_reads_for_one_that_waits_for_something_else(
+    link: Link, handoff: ReaderHandoff, when: str
+) -> None:
+    handoff.idle(busy())
+    handoff._answered += 60.0
+
+    def head_start() -> float:
+        if when == "before":  # between its look and its pause
+            handoff.forgo()
+        return 60.0
+
+    stands_by = threading.Thread(target=handoff.serve, args=(head_start,))
+    stands_by.start()
+    link.far.send(b"a!")
+    while when == "meanwhile" and stands_by.is_alive():
+        handoff.forgo()
+        stands_by.join(0.001)
+    stands_by.join(10)
+    assert link.letters() == "a"
+    assert handoff.rest == [LOST]
 
 
 def test_caller_leaves_reading_to_a_loop_whose_tasks_wait(link: Link, handoff: ReaderHandoff) -> None:
