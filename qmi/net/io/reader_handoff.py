@@ -53,7 +53,7 @@ PAUSE = 0.002
 leave. So it looks again at once, so often; but the one that reads may also stand in a program's handler of some signal,
 for longer, so that it pauses then, for so many seconds."""
 _MOMENT = 50e-6
-"""A thread that looks again at once sleeps so many seconds before, or it would keep the interpreter from the one that is
+"""A thread that looks again at once sleeps so many seconds before: it would keep the interpreter from the one that is
 about to leave."""
 _MOST_REST = 8
 """So many times somebody reads what is there already, before leaving the rest to the loop."""
