@@ -159,7 +159,9 @@ class ReaderHandoff:
         self._poller: Poller | None = None
         self._poller_of: tuple[Doorbell, int, Poller] | None = None  # for whom, and the descriptor of the bell
         self._more = False
-        self._answered = 0.0  # when the thread of an object has answered or read last; without the right, for a guess
+        # When the thread of an object has answered or read last, and the same if it comes to read again; for a guess,
+        # without the right.
+        self._answered = self._reads_soon = 0.0
         self._volume = 0  # when somebody looked last
         self._heard = 0.0  # when a thread has read last, likewise
         self._is_retired = False
@@ -216,7 +218,7 @@ class ReaderHandoff:
 
     def forgo(self) -> None:
         """The thread of an object waits for something else, and does not come to read. From any thread."""
-        self._answered = 0.0
+        self._reads_soon = 0.0
         if (waker := self._pausing) is not None:
             waker.wake()
 
@@ -249,6 +251,7 @@ class ReaderHandoff:
         gate = self.gate
         assert gate is not None
         in_vain = 0
+        lost_at = 0.0  # when somebody had read last, as the right was taken
         while self._may_read():
             if not gate.wait(PATIENCE):
                 return
@@ -256,18 +259,20 @@ class ReaderHandoff:
             # reads meanwhile takes the interpreter from it at each of its writes, and gives it so much to do that it
             # never comes to read. But what comes for other objects should not wait for one that takes its time.
             heard = self._heard
-            pause = self._answered + head_start() - time.monotonic()
+            pause = self._reads_soon + head_start() - time.monotonic()
             if pause > 0 and self._head_starts.is_worth_it():
                 self._pausing = waker = ThreadWaker()
-                if self._answered:  # else it has forgone the head start a moment ago
+                if self._reads_soon:  # else it has forgone the head start a moment ago
                     waker.wait(pause)
                 self._pausing = None
                 has_read = self._heard != heard or self._right.locked()
-                self._head_starts.learn(came=has_read)
+                if has_read or self._reads_soon:
+                    self._head_starts.learn(came=has_read)
                 if has_read:
                     continue
             if not self._right.acquire(False):
-                in_vain += 1
+                in_vain = in_vain + 1 if self._heard == lost_at else 0
+                lost_at = self._heard
                 time.sleep(PAUSE if in_vain > PATIENT else _MOMENT)
                 continue
             in_vain = 0
@@ -340,7 +345,7 @@ class ReaderHandoff:
         gate = self.gate
         if gate is None:  # there was no rush yet
             return
-        now = self._answered = time.monotonic()
+        now = self._answered = self._reads_soon = time.monotonic()
         if thread.is_wanted():  # there is something to do already
             return
         duration = 0.0
@@ -360,7 +365,8 @@ class ReaderHandoff:
             if self._more:
                 self._read_rest()
         finally:
-            self._answered = time.monotonic()
+            if thread.is_wanted():  # else it waits elsewhere
+                self._answered = self._reads_soon = time.monotonic()
             self._give_back()
 
     def _sleep_idle(self, thread: Idler) -> None:

@@ -225,10 +225,14 @@ class Rush:
         self._sockets.add(number)
         try:
             member.join_rush(part)
+            try:
+                self._members[number] = part  # from here on somebody may read it
+            except BaseException:
+                member.leave_rush([])
+                raise
         except BaseException:
             self._sockets.remove(number)
             raise
-        self._members[number] = part  # from here on somebody may read it
 
     def _remove(self, number: int, part: _Part, rest: list[Event]) -> None:
         # With the right, without which nobody closes the socket.

@@ -218,9 +218,10 @@ async def test_loop_goes_on_reading_without_what_a_rush_needs(
 
 async def test_object_that_waits_for_another_one_does_not_keep_others_from_reading() -> None:
     async with joined(readers=RushReader(unforeseen)) as pair:
-        pair.a._handoff._answered = 10_000.0
+        pair.a._handoff._answered = pair.a._handoff._reads_soon = 10_000.0
         pair.a.drive_io(lambda: True, None, reading=False)
-        assert pair.a._handoff.answered == 0.0
+        assert pair.a._handoff._reads_soon == 0.0
+        assert pair.a._handoff.answered == 10_000.0, "it has"
 
 
 async def test_a_silent_peer_is_pinged_and_then_lost() -> None:

@@ -261,7 +261,7 @@ def test_thread_that_stands_by_reads_for_one_that_waits_for_something_else(
     link: Link, handoff: ReaderHandoff, when: str
 ) -> None:
     handoff.idle(busy())
-    handoff._answered += 60.0
+    handoff._reads_soon += 60.0
 
     def head_start() -> float:
         if when == "before":  # between its look and its pause
