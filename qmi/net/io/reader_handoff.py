@@ -242,7 +242,7 @@ class ReaderHandoff:
 
     # A thread that stands by
 
-    def serve(self, head_start: Callable[[], float] = lambda: 0.0) -> None:
+    def serve(self, head_start: Callable[[], float]) -> None:
         """Stand by in a thread, until nothing that nobody else reads comes for a while.
 
         Args:

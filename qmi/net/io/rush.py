@@ -23,7 +23,7 @@ import trio
 
 from qmi.net.io import read_gate
 from qmi.net.io.read_gate import SocketSet
-from qmi.net.io.reader_handoff import PATIENCE, PAUSE, ReaderHandoff
+from qmi.net.io.reader_handoff import PATIENCE, PAUSE, ReaderHandoff, Source
 from qmi.net.protocol.events import Event
 from qmi.runtime.doorbell import Idler
 from qmi.runtime.forks import abandon_in_child
@@ -42,34 +42,12 @@ _SHARED = 0.002
 them, it reads the next ones without a switch of threads."""
 
 
-class Member(Protocol):
+class Member(Source, Protocol):
     """A link."""
-
-    @property
-    def is_for_threads(self) -> bool:
-        """Whether it is up, and no tasks of the loop wait for answers."""
-
-    @property
-    def is_amid(self) -> bool:
-        """Whether a part of a message has come, so that the rest is under way."""
 
     @property
     def behind(self) -> int:
         """How many requests of the other side have no answer yet."""
-
-    @property
-    def volume(self) -> int:
-        """How many bytes have come or were given to be written, so far."""
-
-    def descriptor(self) -> int:
-        """The socket."""
-
-    def read_once(self) -> tuple[bool, list[Event]]:
-        """Read, and handle what anybody may handle.
-
-        Returns:
-            Whether there may be more, and what only the loop may handle from there on.
-        """
 
     def fault(self, doing: str, error: Exception) -> None:
         """End the link by an exception that nobody foresaw."""

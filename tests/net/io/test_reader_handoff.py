@@ -4,7 +4,6 @@ import errno
 import math
 import os
 import select
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,69 +17,14 @@ from qmi.net.io import read_gate
 from qmi.net.io import reader_handoff as handoff_module
 from qmi.net.io.read_gate import ReadGate
 from qmi.net.io.reader_handoff import ReaderHandoff
-from qmi.net.protocol.events import Event, PeerLost
-from qmi.net.protocol.link_ends import LossKind
+from qmi.net.protocol.events import Event
 from qmi.runtime.doorbell import Doorbell, Idler
 from qmi.runtime.sigint import INTERRUPTS
 from qmi.runtime.wakeup import ThreadWaker
+from tests.support.letter_links import LOST
+from tests.support.letter_links import LetterLink as Link
 
 pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="the loop reads all links")
-LOST = PeerLost(LossKind.DISCONNECTED, "gone")
-
-
-class Link:
-    """One byte is one message: a letter is handled by whoever reads, "!" is for the loop only."""
-
-    def __init__(self) -> None:
-        self.far, self.near = socket.socketpair()
-        self.near.setblocking(False)
-        self.is_up = True
-        self.is_wanted_by_loop = False
-        self.is_amid = False
-        self.volume = 0
-        self.holds_more = False
-        self.read: list[tuple[str, str]] = []
-        self.calls = 0
-        self.freed = 0
-        self.came = threading.Condition()
-
-    @property
-    def is_for_threads(self) -> bool:
-        return self.is_up and not self.is_wanted_by_loop
-
-    def descriptor(self) -> int:
-        return self.near.fileno()
-
-    def read_once(self) -> tuple[bool, list[Event]]:
-        try:
-            letter = self.near.recv(1).decode()
-        except BlockingIOError:
-            return False, []
-        if not letter:
-            self.is_up = False
-            return False, [LOST]
-        if letter == "!":
-            return False, [LOST]
-        with self.came:
-            self.read.append((letter, threading.current_thread().name))
-            self.came.notify_all()
-        return self.holds_more, []
-
-    def call_loop(self) -> None:
-        self.calls += 1
-
-    def free(self) -> None:
-        self.freed += 1
-
-    def letters(self) -> str:
-        return "".join(letter for letter, _ in self.read)
-
-    def has(self, number: int) -> bool:
-        return len(self.read) >= number
-
-    def wait_for(self, letters: str) -> None:
-        with self.came:
-            assert self.came.wait_for(lambda: self.letters() == letters, 10), self.letters()
 
 
 class Processors:

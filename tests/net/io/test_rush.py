@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,55 +15,26 @@ from qmi.net.io import read_gate
 from qmi.net.io import rush as rush_module
 from qmi.net.io.reader_handoff import ReaderHandoff
 from qmi.net.io.rush import Reader, Rush, RushReader
-from qmi.net.protocol.events import Event, PeerLost
-from qmi.net.protocol.link_ends import LossKind
+from qmi.net.protocol.events import Event
 from qmi.runtime.doorbell import Doorbell
 from tests.support.hunting import LIMIT, restless_threads, rounds
 from tests.support.joined_links import unforeseen
+from tests.support.letter_links import LOST, LetterLink
 
 pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="the loop reads all links")
-LOST = PeerLost(LossKind.DISCONNECTED, "gone")
 
 
-class Link:
-    """One byte is one message: "!" is for the loop only, "*" is read by code with a fault."""
+class Link(LetterLink):
+    """One that can join a rush."""
 
     def __init__(self) -> None:
-        self.far, self.near = socket.socketpair()
-        self.near.setblocking(False)
-        self.is_up = True
-        self.is_for_threads = True
-        self.is_amid = False
+        super().__init__()
         self.behind = 0
-        self.volume = 0
-        self.has_more = False
-        self.read: list[tuple[str, str]] = []
-        self.came = threading.Condition()
         self.handoff = ReaderHandoff(self)
         self.handoff.open()
         self.reader: Reader = self.handoff
         self.left: list[list[Event]] = []
         self.faults: list[str] = []
-
-    def descriptor(self) -> int:
-        return self.near.fileno()
-
-    def read_once(self) -> tuple[bool, list[Event]]:
-        try:
-            letter = self.near.recv(1).decode()
-        except BlockingIOError:
-            return False, []
-        if letter in ("", "!"):
-            return False, [LOST]
-        if letter == "*":
-            raise ValueError("a bug")
-        with self.came:
-            self.read.append((letter, threading.current_thread().name))
-            self.came.notify_all()
-        return self.has_more, []
-
-    def call_loop(self) -> None:
-        pass
 
     def free(self) -> None:
         self.near.close()
@@ -83,15 +53,8 @@ class Link:
             self.left.append(rest)
             self.came.notify_all()
 
-    def letters(self) -> str:
-        return "".join(letter for letter, _ in self.read)
-
     def readers(self) -> set[str]:
         return {name for _, name in self.read}
-
-    def wait_for(self, letters: str) -> None:
-        with self.came:
-            assert self.came.wait_for(lambda: self.letters() == letters, 10), self.letters()
 
     def wait_until_left(self) -> None:
         with self.came:
@@ -186,9 +149,9 @@ def test_member_leaves_that_only_the_loop_may_read(rushes: RushReader, why: str,
     with joined(rushes, 3) as members:
         one, two, _ = members
         if why == "tasks wait":
-            one.is_for_threads = False
+            one.is_wanted_by_loop = True
         if why == "endless":
-            one.has_more = True
+            one.holds_more = True
         if why == "end":
             one.far.close()
         else:
