@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 
 from qmi.net.protocol.events import Event, PeerLost
 from qmi.net.protocol.link_ends import LossKind
+from qmi.runtime.doorbell import Doorbell, Idler
 
 LOST = PeerLost(LossKind.DISCONNECTED, "gone")
 
@@ -66,3 +68,27 @@ class LetterLink:
     def wait_for(self, letters: str) -> None:
         with self.came:
             assert self.came.wait_for(lambda: self.letters() == letters, 10), self.letters()
+
+
+class AnsweredThread:
+    """The calling thread, of an object that has answered. It has something to do once it was given it or read a letter.
+
+    Args:
+        link: What it reads; None: what it reads is for others.
+    """
+
+    def __init__(self, link: LetterLink | None = None) -> None:
+        self.bell = Doorbell()
+        self.given = False
+        self._link = link
+        self._before = 0 if link is None else len(link.read)
+
+    def is_wanted(self) -> bool:
+        return self.given or (self._link is not None and len(self._link.read) > self._before)
+
+    def idle_by(self, idle: Callable[[Idler], object]) -> None:
+        raise AssertionError("it is idle")
+
+    def give(self) -> None:
+        self.given = True
+        self.bell.ring()

@@ -136,7 +136,7 @@ class Link:
         self._scope = trio.CancelScope()
         self._lend_again = 0.0
         self._standing_by = trio.CancelScope()
-        self._handoff = ReaderHandoff(self)
+        self._handoff = ReaderHandoff(self, None if readers is None else readers.watch)
         self._reader: Reader = self._handoff
         self._left_rush = trio.Event()
         abandon_in_child(self)

@@ -25,7 +25,12 @@ class ReadGate(Protocol):
 
     What comes while it is shut makes it readable when it is opened. The end of a connection makes it readable in any
     case. Only whoever has the right to read shuts and opens it.
+
+    Attributes:
+        is_open: Whether it is open.
     """
+
+    is_open: bool
 
     def fileno(self) -> int:
         """The descriptor that becomes readable."""
@@ -113,11 +118,11 @@ if sys.platform == "linux":
             OSError: If the system has no descriptor left.
         """
 
-        __slots__ = ("__weakref__", "_descriptor", "_epoll", "_is_open")
+        __slots__ = ("__weakref__", "_descriptor", "_epoll", "is_open")
 
         def __init__(self, descriptor: int) -> None:
             self._descriptor = descriptor
-            self._is_open = True
+            self.is_open: bool = True
             self._epoll = select.epoll()
             try:
                 self._epoll.register(descriptor, select.EPOLLIN)
@@ -136,14 +141,14 @@ if sys.platform == "linux":
 
         def shut(self) -> None:
             """Whoever has the right reads."""
-            if self._is_open:
-                self._is_open = False
+            if self.is_open:
+                self.is_open = False
                 self._epoll.modify(self._descriptor, 0)
 
         def open(self) -> None:
             """Whoever stands by reads."""
-            if not self._is_open:
-                self._is_open = True
+            if not self.is_open:
+                self.is_open = True
                 self._epoll.modify(self._descriptor, select.EPOLLIN)
 
         def poller(self, *others: int) -> Poller:

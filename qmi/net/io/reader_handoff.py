@@ -28,6 +28,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from qmi.net.io import read_gate
+from qmi.net.io.gate_watch import GateWatch
 from qmi.net.io.read_gate import Poller, ReadGate
 from qmi.net.protocol.events import Event
 from qmi.runtime.doorbell import Doorbell, Idler
@@ -55,6 +56,11 @@ for longer, so that it pauses then, for so many seconds."""
 _MOMENT = 50e-6
 """A thread that looks again at once sleeps so many seconds before: it would keep the interpreter from the one that is
 about to leave."""
+_LEAST_USES = 8
+_OFTEN = 64
+_OFTEN_WITHIN = 0.02
+"""Where somebody reads for itself so often within so many seconds, it is looked after every other millisecond whether
+that is so; and while it is, so often between two looks, the gate stays shut."""
 _MOST_REST = 8
 """So many times somebody reads what is there already, before leaving the rest to the loop."""
 _OFTEN_IN_VAIN = 8
@@ -139,15 +145,18 @@ class ReaderHandoff:
 
     Args:
         source: The link.
+        watch: Looks after the gate while it stays shut; without, it never does.
+        least_uses: How often somebody has to read for itself between two looks so that it stays shut.
 
     Attributes:
         gate: Where whoever stands by sleeps; None until somebody else than the loop is to read.
         is_wanted: Whether a caller wants to.
         rest: What only the loop may handle; until it has, nobody reads.
         is_called: Whether the loop shall look again, whether anything comes or not.
+        is_watched: Whether the gate is looked after.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, watch: GateWatch | None = None, *, least_uses: int = _LEAST_USES) -> None:
         self.gate: ReadGate | None = None
         self.is_wanted: bool = False
         self.rest: list[Event] = []
@@ -169,6 +178,13 @@ class ReaderHandoff:
         self._for_requests = _Habit()
         self._for_pieces = _Habit()
         self._idling = _Habit()
+        self._watch = watch
+        self._least_uses = least_uses
+        self.is_watched: bool = False
+        self._stays_shut = False
+        # How often somebody has read for itself since the last look, and when the count began; for a guess.
+        self._uses = 0
+        self._counted_since = 0.0
         self._pausing: ThreadWaker | None = None  # who leaves the right to others at the moment
         self._head_starts = _Habit(_TRY_HEAD_START_AGAIN)
 
@@ -190,6 +206,7 @@ class ReaderHandoff:
         """The loop, which has the right, leaves it to others, if there can be others."""
         if self.gate is not None:
             self._is_loops = False
+            self.gate.open()
             self._right.release()
 
     def take(self) -> bool:
@@ -219,6 +236,8 @@ class ReaderHandoff:
     def forgo(self) -> None:
         """The thread of an object waits for something else, and does not come to read. From any thread."""
         self._reads_soon = 0.0
+        if self._stays_shut:
+            self._open_again()
         if (waker := self._pausing) is not None:
             waker.wake()
 
@@ -239,6 +258,33 @@ class ReaderHandoff:
         if self.gate is not None:
             self.gate.close()
         self._source.free()
+
+    # A gate that stays shut
+
+    def look_after(self) -> bool:
+        """Open the gate if nobody has read for itself lately; see :class:`.gate_watch.Gated`."""
+        uses, self._uses = self._uses, 0
+        if self._is_retired:
+            return False
+        if uses >= self._least_uses:
+            self._stays_shut = True
+        elif self._stays_shut:
+            self._open_again()
+        return uses > 0
+
+    def _open_again(self) -> None:
+        # Whoever has the right meanwhile finds out when it has given it back.
+        self._stays_shut = False
+        if self._right.acquire(False):
+            self._give_back()
+
+    def _count(self) -> None:
+        # Somebody has come for the `_OFTEN`th time.
+        now = time.monotonic()
+        if now - self._counted_since < _OFTEN_WITHIN and self._watch is not None:
+            self._watch.watch(self)
+        self._counted_since = now
+        self._uses = 0
 
     # A thread that stands by
 
@@ -312,11 +358,10 @@ class ReaderHandoff:
         try:
             now = time.monotonic()
             end = None if timeout is None else now + timeout
-            gate.shut()
+            if gate.is_open:
+                gate.shut()
             if PROCESSORS.are_several(now):
-                duration = self._look_for(self._for_answers, now)
-                if timeout is not None and timeout < duration:
-                    duration = timeout
+                duration = min(self._look_for(self._for_answers, now), _LONGEST if timeout is None else timeout)
                 if duration > 0:  # who does not look learns nothing
                     self._spin(done, now, duration, self._for_answers)
             # Whoever had the right before may have left something to the loop. All else has just been looked at, and is
@@ -334,7 +379,7 @@ class ReaderHandoff:
             if self._more:
                 self._read_rest()
         finally:
-            self._give_back()
+            self._give_back(comes_back=done())
 
     def idle(self, thread: Idler) -> None:
         """Wait for the next message in a thread that has just answered one: look for it first, and then sleep.
@@ -357,7 +402,8 @@ class ReaderHandoff:
         if not (duration or sleeps) or self.rest or not self._source.is_for_threads or not self._right.acquire(False):
             return
         try:
-            gate.shut()
+            if gate.is_open:
+                gate.shut()
             if duration:
                 self._spin(thread.is_wanted, now, duration, self._for_requests)
             if sleeps and not (duration and thread.is_wanted()):
@@ -365,9 +411,10 @@ class ReaderHandoff:
             if self._more:
                 self._read_rest()
         finally:
-            if thread.is_wanted():  # else it waits elsewhere
+            comes_back = thread.is_wanted()  # else it waits elsewhere
+            if comes_back:
                 self._answered = self._reads_soon = time.monotonic()
-            self._give_back()
+            self._give_back(comes_back=comes_back)
 
     def _sleep_idle(self, thread: Idler) -> None:
         # Until there is something to do, by what this reads or by what somebody else gives to the thread, or nothing
@@ -438,22 +485,39 @@ class ReaderHandoff:
             left -= 1
             self._read()
 
-    def _give_back(self) -> None:
+    def _give_back(self, *, comes_back: bool = False) -> None:
         gate = self.gate
         assert gate is not None
-        # Opened first: who takes the right from here on shuts it again. Whoever stands by may find the right still
-        # taken, and looks again.
-        gate.open()
         is_for_loop = self._more or bool(self.rest) or not self._source.is_up
-        if self._release() and is_for_loop:
+        stays_shut = False
+        if comes_back:
+            self._uses += 1
+            if self._uses >= _OFTEN and not self.is_watched:
+                self._count()
+            stays_shut = self._stays_shut and not is_for_loop
+        if not stays_shut and not gate.is_open:
+            # Opened first: who takes the right from here on shuts it again. Whoever stands by may find the right still
+            # taken, and looks again.
+            gate.open()
+        self._right.release()
+        if stays_shut and self._stays_shut and not self._is_retired:
+            return
+        if not self._has_more_to_come():
+            return
+        if stays_shut:  # no longer, and whoever said so found the right taken
+            self._open_again()
+        elif is_for_loop:
             # Nothing more may come, so that the gate would keep the loop asleep. Whoever takes the right meanwhile
             # finds the rest, and calls the loop as well.
             self.is_called = True
             self._source.call_loop()
 
     def _release(self) -> bool:
-        # Whether there is anything to read ever again.
         self._right.release()
+        return self._has_more_to_come()
+
+    def _has_more_to_come(self) -> bool:
+        # The right has just been given back.
         # Set before retire() has looked for the right: so either it has found it, or this finds it set.
         if self._is_retired and self._right.acquire(False):
             self._free()

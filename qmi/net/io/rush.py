@@ -22,6 +22,7 @@ from typing import Protocol
 import trio
 
 from qmi.net.io import read_gate
+from qmi.net.io.gate_watch import GateWatch
 from qmi.net.io.read_gate import SocketSet
 from qmi.net.io.reader_handoff import PATIENCE, PAUSE, ReaderHandoff, Source
 from qmi.net.protocol.events import Event
@@ -100,6 +101,7 @@ class Rush:
 
     Args:
         sockets: Gets those of the links; closed when the rush is over.
+        watch: Looks after the gate while it stays shut.
 
     Attributes:
         handoff: The right to read all members.
@@ -108,13 +110,13 @@ class Rush:
         OSError: If the system has no descriptor left.
     """
 
-    def __init__(self, sockets: SocketSet) -> None:
+    def __init__(self, sockets: SocketSet, watch: GateWatch) -> None:
         self._sockets = sockets
         self._members: dict[int, _Part] = {}
         self._latest: Member | None = None
         self._began = time.monotonic()
         try:
-            self.handoff: ReaderHandoff = ReaderHandoff(self)
+            self.handoff: ReaderHandoff = ReaderHandoff(self, watch, least_uses=4)
             self.handoff.open()
         except OSError:
             self._sockets.close()
@@ -262,10 +264,14 @@ class RushReader:
 
     Args:
         failed: Called with an exception that nobody foresaw.
+
+    Attributes:
+        watch: Looks after the gates of the context.
     """
 
     def __init__(self, failed: Callable[[Exception], object]) -> None:
         self._failed = failed
+        self.watch: GateWatch = GateWatch(failed)
         self._mutex = threading.Lock()
         self._rush: Rush | None = None
 
@@ -289,7 +295,7 @@ class RushReader:
             rush.add(member)
 
     def _begin(self) -> Rush:
-        rush = Rush(_make_set())
+        rush = Rush(_make_set(), self.watch)
         try:
             trio.lowlevel.start_thread_soon(lambda: self._stand_by(rush), lambda _: None, "qmi-rush")
         except BaseException:

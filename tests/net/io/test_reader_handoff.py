@@ -18,10 +18,11 @@ from qmi.net.io import reader_handoff as handoff_module
 from qmi.net.io.read_gate import ReadGate
 from qmi.net.io.reader_handoff import ReaderHandoff
 from qmi.net.protocol.events import Event
-from qmi.runtime.doorbell import Doorbell, Idler
+from qmi.runtime.doorbell import Doorbell
 from qmi.runtime.sigint import INTERRUPTS
 from qmi.runtime.wakeup import ThreadWaker
 from tests.support.letter_links import LOST
+from tests.support.letter_links import AnsweredThread as Thread
 from tests.support.letter_links import LetterLink as Link
 
 pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="the loop reads all links")
@@ -356,30 +357,6 @@ def test_caller_that_is_interrupted_gives_the_right_back(
     assert handoff.gate is not None
     link.far.send(b"a")
     assert readable(handoff.gate)
-
-
-class Thread:
-    """The calling thread, which has answered a request; it has something to do once it was given it, or read a letter.
-
-    Args:
-        link: What it reads; None: what it reads is for others.
-    """
-
-    def __init__(self, link: Link | None = None) -> None:
-        self.bell = Doorbell()
-        self.given = False
-        self._link = link
-        self._before = 0 if link is None else len(link.read)
-
-    def is_wanted(self) -> bool:
-        return self.given or (self._link is not None and len(self._link.read) > self._before)
-
-    def idle_by(self, idle: Callable[[Idler], object]) -> None:
-        raise AssertionError("it is idle")
-
-    def give(self) -> None:
-        self.given = True
-        self.bell.ring()
 
 
 class Deaf(Thread):

@@ -13,6 +13,7 @@ import pytest
 
 from qmi.net.io import read_gate
 from qmi.net.io import rush as rush_module
+from qmi.net.io.gate_watch import GateWatch
 from qmi.net.io.reader_handoff import ReaderHandoff
 from qmi.net.io.rush import Reader, Rush, RushReader
 from qmi.net.protocol.events import Event
@@ -110,7 +111,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def alone() -> Iterator[Rush]:
     """A rush without a thread that stands by."""
-    rush = Rush(read_gate.EpollSet())
+    rush = Rush(read_gate.EpollSet(), GateWatch(unforeseen))
     yield rush
     rush.handoff.retire()
 
