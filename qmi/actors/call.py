@@ -265,10 +265,10 @@ class Handle:
             return await self._call_in_asyncio(method, args, kwargs, timeout)
         if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
             INTERRUPTS.look()
-        limit = check_timeout(timeout)
+        limit = None if timeout is None else check_timeout(timeout)
         chain = current_chain()
         try:
-            actor = self._find_actor()
+            actor = None if self._is_elsewhere else self._find_actor()
         except QMI_Exception:  # it is gone; who tries in a loop must let others run all the same
             await trio.lowlevel.checkpoint()
             raise

@@ -369,11 +369,14 @@ class ContextBase:
         actor = self.registry.get(address.object) if address.context == self.name else None
         if actor is not None:
             return actor
-        if self._state not in ("running", "stopping"):  # until the end of it, those that still run may clean up
-            self.check_running()
+        self._check_not_ended()
         if address.context == self.name:
             raise self.registry.gone(address)
         return None
+
+    def _check_not_ended(self) -> None:
+        if self._state not in ("running", "stopping"):  # until the end of it, those that still run may clean up
+            self.check_running()
 
     def request(self, address: Address, message: Request) -> QMI_RpcFuture[Any]:
         """Send a message to an object, wherever it lives. Every error comes with the future."""
@@ -417,10 +420,12 @@ class ContextBase:
         """The link to another context.
 
         Raises:
+            QMI_UsageException: If this context has stopped.
             QMI_NotDeliveredException: If there is none.
         """
         link = self.connections.link_to(name)
         if link is None:
+            self._check_not_ended()
             raise QMI_NotDeliveredException(self.connections.why_no_link(name))
         return link
 

@@ -29,7 +29,7 @@ from qmi.net.protocol.bounds import Bound
 from qmi.peers.answer_types import ANSWERS, find_fault
 from qmi.runtime.call_context import Execution, current_interrupt
 from qmi.runtime.sigint import PROGRAM_HANDLERS
-from qmi.runtime.wakeup import ThreadWaker, on_any_loop
+from qmi.runtime.wakeup import TaskWaker, ThreadWaker, on_any_loop
 
 if TYPE_CHECKING:
     from qmi.net.codec import Encoded
@@ -233,7 +233,13 @@ class AwaitedCall(RemoteCall):
             except NoRoomException as refusal:
                 encoded = refusal.encoded
                 await self._link.room.wait_in_task()
-        await self.ended()
+        # As ended(), which knows less of a call: nobody else waits for it.
+        self._begin_await()
+        waker = TaskWaker(self._link.loop)
+        self._waker = waker.wake
+        if self._done:  # whoever ended it may have looked before
+            waker.wake()
+        await waker.wait()
 
     def stream_opened(self) -> None:
         """The answer is a stream, which nobody asked for: the method is not what it was when the proxy was made."""

@@ -127,13 +127,21 @@ def wait_on(lock: _thread.LockType, timeout: float | None) -> bool:
 
 
 class TaskWaker:
-    """A trio task that waits once."""
+    """A trio task that waits once. Made in that task.
+
+    Args:
+        loop: A loop that may be the one of the task: it need not be looked for then.
+    """
 
     __slots__ = ("_ident", "_task", "_token", "_woken")
 
-    def __init__(self) -> None:
-        self._token = trio.lowlevel.current_trio_token()
+    def __init__(self, loop: Loop | None = None) -> None:
         self._ident = threading.get_ident()
+        self._token: trio.lowlevel.TrioToken | _EndedLoop
+        if loop is not None and loop._ident == self._ident:
+            self._token = loop._token
+        else:
+            self._token = trio.lowlevel.current_trio_token()
         self._task: trio.lowlevel.Task | None = None
         self._woken = False
 

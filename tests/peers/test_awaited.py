@@ -13,6 +13,7 @@ import trio
 from qmi.core.context import Context
 from qmi.core.exceptions import (
     QMI_CallCycleException,
+    QMI_ContextStoppedException,
     QMI_Exception,
     QMI_NotDeliveredException,
     QMI_OutcomeUnknownException,
@@ -21,7 +22,7 @@ from qmi.core.exceptions import (
 )
 from qmi.core.rpc import QMI_RpcObject, rpc_method
 from tests.support.devices import UserError
-from tests.support.links import Lab, object_of
+from tests.support.links import Lab, object_of, two_contexts
 from tests.support.waiting import until
 
 
@@ -35,6 +36,16 @@ async def test_an_awaited_call_gives_what_the_method_returns_or_raises(contexts:
     assert caught.value.code == 7
     assert "in fail" in str(caught.value.__cause__), "where it was raised there"
     assert here.link_to("there").open_requests == 0
+
+
+@pytest.mark.parametrize("calls_before", [0, 1])
+async def test_a_call_of_a_context_that_has_stopped_says_so(calls_before: int) -> None:
+    async with two_contexts() as (here, _):
+        bench: Any = await here.get_instrument("there.bench")
+        for _ in range(calls_before):
+            assert await bench.echo(1) == 1
+    with pytest.raises(QMI_ContextStoppedException, match="Context 'here' has stopped"):
+        await bench.echo(1)
 
 
 async def test_answer_is_freed_as_soon_as_nobody_has_it_any_more(contexts: tuple[Context, Context]) -> None:

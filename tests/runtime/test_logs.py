@@ -463,6 +463,7 @@ def test_log_file_has_exceptions_that_end_a_thread_or_are_ignored_by_python(home
         patch.setattr(threading, "excepthook", seen.append)
         patch.setattr(sys, "unraisablehook", seen.append)
         patch.setattr(sys, "excepthook", lambda *args: seen.append(args))
+        patch.delattr(sys, "ps1", raising=False)  # a prompt in another test leaves it behind
         setup = setup_logging(configured(home), "lab")
 
         def fail() -> None:
