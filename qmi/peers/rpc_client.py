@@ -116,7 +116,8 @@ class RemoteCall(QMI_RpcFuture[Any]):
         # A thread that waits reads the link for itself, if nobody else does. Not in the code of an object: what is done
         # for others must not seem to be done by it.
         began = time.monotonic()
-        self._link.drive_io(self.done, timeout, reading=execution is None)
+        # One that nobody else may wait for was sent by this thread a moment ago.
+        self._link.drive_io(self.done, timeout, reading=execution is None, asked=self._callbacks is None)
         if not self._done:
             left = None if timeout is None else max(0.0, timeout - (time.monotonic() - began))
             super()._wait_in_thread(timeout, execution, left)

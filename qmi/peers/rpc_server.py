@@ -11,7 +11,7 @@ from qmi.actors.future import PendingCall, QMI_RpcFuture
 from qmi.actors.lock_manager import AcquireTurn
 from qmi.actors.streams import END, ActorStream
 from qmi.errors import QMI_CancelledCallException, QMI_Exception, QMI_RuntimeException
-from qmi.messages import Acquire, Call, Origin, Release, Request, Signal
+from qmi.messages import Acquire, Call, Failure, Origin, Release, Request, Signal, Value
 from qmi.net.io.link import Link
 from qmi.runtime.call_context import EXECUTION
 from qmi.runtime.doorbell import Idler
@@ -173,9 +173,9 @@ class Serving:
             return
         self._open.pop(number, None)
         if error is not None:
-            self.link.send_failure(number, error)
+            self.link.send_reply(number, Failure(error))
         else:
-            self.link.send_value(number, value)
+            self.link.send_reply(number, Value(value))
 
     def _stream(self, answer: Served, stream: ActorStream) -> None:
         number = answer.number
@@ -299,7 +299,7 @@ class _Pump:
         if self._finish():
             if error is not None:
                 self._source.leave()  # it may be the lock that refused the item
-                self._link.send_failure(self._number, error)
+                self._link.send_reply(self._number, Failure(error))
             else:
                 self._link.end_stream(self._number)
 
@@ -307,7 +307,7 @@ class _Pump:
         """The consumer has left."""
         if self._finish():
             self._source.leave()
-            self._link.send_failure(self._number, QMI_CancelledCallException("The consumer has left"))
+            self._link.send_reply(self._number, Failure(QMI_CancelledCallException("The consumer has left")))
 
     def _finish(self) -> bool:
         with self._mutex:

@@ -356,15 +356,18 @@ class ProgramHandlers:
                 return True
         return current_handler(SIGINT) is not HANDLER and INTERRUPTS.is_exposed()
 
-    def may_run_here(self) -> bool:
+    def may_run_here(self, *, asked: bool = False) -> bool:
         """Whether any may be called in this thread.
 
         Each call of a method asks: the signals that programs send themselves are looked at each time, and all of them
         now and then.
+
+        Args:
+            asked: Whether this thread has just found that none may break in.
         """
         if _thread.get_ident() != self._main_thread:
             return False
-        if self.may_break_in():
+        if not asked and self.may_break_in():
             return True
         now = time.monotonic()
         if now >= self._due:

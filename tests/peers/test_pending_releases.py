@@ -14,7 +14,7 @@ import trio
 from qmi.actors.actor import Actor
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import QMI_MessageDeliveryException
-from qmi.messages import LockAnswer
+from qmi.messages import LockAnswer, Reply, Value
 from qmi.net.io.link import Link
 from tests.support.actors import actor_of, check_idle
 from tests.support.chaos import ChaosProxy
@@ -116,17 +116,17 @@ def around_the_grant(
     monkeypatch: pytest.MonkeyPatch, before: Callable[[], object], after: Callable[[], object]
 ) -> None:
     """Have something done in the loop of the server before it sends the grant of a lock, and when it has."""
-    send = Link.send_value
+    send = Link.send_reply
 
-    def send_value(link: Link, number: int, value: object) -> None:
-        is_grant = value is LockAnswer.GRANTED
+    def send_reply(link: Link, number: int, reply: Reply) -> None:
+        is_grant = isinstance(reply, Value) and reply.value is LockAnswer.GRANTED
         if is_grant:
             before()
-        send(link, number, value)
+        send(link, number, reply)
         if is_grant:
             after()
 
-    monkeypatch.setattr(Link, "send_value", send_value)
+    monkeypatch.setattr(Link, "send_reply", send_reply)
 
 
 @pytest.mark.parametrize("ask", ["lock", "locked"])

@@ -8,7 +8,7 @@ import pytest
 
 from qmi.actors.streams import ActorStream
 from qmi.core.exceptions import QMI_RuntimeException
-from qmi.messages import Acquire, Call, Origin, Signal, Token
+from qmi.messages import Acquire, Call, Failure, Origin, Signal, Token
 from qmi.peers.rpc_server import Serving
 from tests.support.links import Lab
 
@@ -35,8 +35,8 @@ def test_a_fault_of_this_program_is_an_answer_and_not_the_end_of_the_link() -> N
     link: Any = FakeLink()
     serving = Serving(Home(), link, Origin("peer", "1"))
     serving.request(1, Call("x", "y"))
-    (name, number, error) = link.sent[0]
-    assert (name, number, str(error)) == ("send_failure", 1, "a fault")
+    [(name, number, reply)] = link.sent
+    assert (name, number, str(reply.error)) == ("send_reply", 1, "a fault")
     assert serving.count == 0
     serving.cancel(1)
     serving.credit(1)
@@ -44,7 +44,7 @@ def test_a_fault_of_this_program_is_an_answer_and_not_the_end_of_the_link() -> N
 
 def test_answer_that_fails_to_be_sent_ends_the_link_and_not_the_thread() -> None:
     class Broken(FakeLink):
-        def send_value(self, number: int, value: Any) -> None:
+        def send_reply(self, number: int, reply: Any) -> None:
             raise RuntimeError("a fault")
 
     class Home:
@@ -92,7 +92,8 @@ def test_a_consumer_who_leaves_while_the_stream_opens_is_no_fault(caplog: pytest
     link: Any = Crossing()
     serving = Serving(Home(), link, Origin("peer", "1"))
     serving.request(1, Call("x", "y"))
-    assert [name for name, *_ in link.sent] == ["send_failure"]
+    [(name, _, reply)] = link.sent
+    assert (name, type(reply)) == ("send_reply", Failure)
     assert (stream.left, serving.count, caplog.text) == (1, 0, "")
 
 

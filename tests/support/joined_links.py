@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trio
 
-from qmi.messages import Call, Reply, Request, Signal
+from qmi.messages import Call, Reply, Request, Signal, Value
 from qmi.net.io.link import Link
 from qmi.net.io.transport import PlainWire
 from qmi.net.limits import Limits
@@ -71,7 +71,7 @@ class Owner:
         if self.fault is not None:
             raise RuntimeError(self.fault)
         if self.answers:
-            link.send_value(number, message.args if isinstance(message, Call) else None)
+            link.send_reply(number, Value(message.args if isinstance(message, Call) else None))
 
     def cancel(self, link: Link, number: int) -> None:
         self.told.append(("cancel", number))

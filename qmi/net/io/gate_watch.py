@@ -31,6 +31,9 @@ class Gated(Protocol):
             Whether to call this again.
         """
 
+    def forgo(self) -> None:
+        """Open it, since nobody looks after it any more."""
+
 
 class GateWatch:
     """Looks after the gates of a context.
@@ -58,20 +61,33 @@ class GateWatch:
             gated.is_watched = True
 
     def _run(self) -> None:
-        while True:
+        try:
             time.sleep(EVERY)
+            while self._look():
+                time.sleep(EVERY)
+        except Exception as error:  # there is no memory, say: nobody looks after them any more
+            self._failed(error)
             with self._mutex:
-                if not self._watched:
-                    self._runs = False
-                    return
-                watched = list(self._watched)
+                self._runs = False
+                watched, self._watched = self._watched, set()
             for gated in watched:
-                try:
-                    stays = gated.look_after()
-                except Exception as error:  # others are to be opened all the same
-                    self._failed(error)
-                    stays = False
-                if not stays:
-                    with self._mutex:
-                        self._watched.discard(gated)
-                        gated.is_watched = False
+                gated.is_watched = False
+                gated.forgo()
+
+    def _look(self) -> bool:
+        with self._mutex:
+            if not self._watched:
+                self._runs = False
+                return False
+            watched = list(self._watched)
+        for gated in watched:
+            try:
+                stays = gated.look_after()
+            except Exception as error:  # others are to be opened all the same
+                self._failed(error)
+                stays = False
+            if not stays:
+                with self._mutex:
+                    self._watched.discard(gated)
+                    gated.is_watched = False
+        return True

@@ -25,7 +25,7 @@ from typing import ParamSpec
 import trio
 from tricycle import open_service_nursery
 
-from qmi.messages import Call, Failure, Reply, Request, Signal, Value
+from qmi.messages import Call, Reply, Request, Signal
 from qmi.net.codec import Encoded
 from qmi.net.io.capacity import NoRoomException, Room
 from qmi.net.io.delivery import Delivery
@@ -203,6 +203,8 @@ class Link:
     def await_here(self) -> None:
         """A task is about to wait for an answer, which a thread that reads could only hand on to its loop."""
         self._awaited = time.monotonic()
+        if self._reader.stays_shut:
+            self._reader.forgo()
 
     # -- the life of the link, on the loop
 
@@ -478,17 +480,18 @@ class Link:
                 return more, [LargeFrameReceived()]
             events = self._decoded(self._large.decode(frame))
 
-    def drive_io(self, done: Callable[[], bool], timeout: float | None, *, reading: bool) -> None:
+    def drive_io(self, done: Callable[[], bool], timeout: float | None, *, reading: bool, asked: bool = False) -> None:
         """Help a caller that waits for an answer: write what was held back, and read.
 
         Args:
             done: Whether the answer is there.
             timeout: For how long to read at most, in seconds.
             reading: Whether the caller may read, if nobody else does.
+            asked: As :meth:`~qmi.runtime.sigint.ProgramHandlers.may_run_here` has it.
         """
-        if PROGRAM_HANDLERS.may_run_here():  # then the loop writes and reads, which cannot be interrupted midway
-            if self._out.held:
-                self.loop.soon(self._out.flush)
+        if PROGRAM_HANDLERS.may_run_here(asked=asked):
+            if self._out.held or self._reader.stays_shut:
+                self.loop.soon(self._take_over)
             return
         try:
             if self._out.held:
@@ -496,6 +499,11 @@ class Link:
             self._reader.drive_io(done, timeout) if reading else self._reader.forgo()
         except Exception as error:  # the caller has nothing to do with it; it learns that the link is lost
             self.fault("reading for a caller", error)
+
+    def _take_over(self) -> None:
+        # The loop writes and reads for the main thread, and cannot be interrupted midway.
+        self._out.flush()
+        self._reader.forgo()
 
     def idle(self, thread: Idler) -> None:
         """Wait for the next message, for a while at most; for a thread that has just answered one."""
@@ -720,18 +728,10 @@ class Link:
             self._dropping = True
             _logger.warning("Signals to %s are dropped: %s", self.title, self.explain_full())
 
-    def send_value(self, number: int, value: object) -> None:
-        """Answer a request."""
-        self.send_reply(number, Value(value))
-
     def send_reply(self, number: int, reply: Reply) -> None:
-        """Answer a request. Answers are never dropped: while :meth:`is_full`, no more calls should be begun."""
+        """Answer a request, or end a stream. It is never dropped: while :meth:`is_full`, no calls should be begun."""
         more = self._connection.served_request_count > 1
         self._send_own(self._connection.send_reply, number, reply, self._connection.encode_reply(reply), soon=more)
-
-    def send_failure(self, number: int, error: BaseException) -> None:
-        """Answer a request, or end a stream, by an error."""
-        self.send_reply(number, Failure(error))
 
     def open_stream(self, number: int) -> None:
         """Answer a request by a stream."""

@@ -61,6 +61,8 @@ _OFTEN = 64
 _OFTEN_WITHIN = 0.02
 """Where somebody reads for itself so often within so many seconds, it is looked after every other millisecond whether
 that is so; and while it is, so often between two looks, the gate stays shut."""
+_LATE = 1.0
+"""But not for so many seconds if something was found late: after its calls, the program waits for something else."""
 _MOST_REST = 8
 """So many times somebody reads what is there already, before leaving the rest to the loop."""
 _OFTEN_IN_VAIN = 8
@@ -154,6 +156,7 @@ class ReaderHandoff:
         rest: What only the loop may handle; until it has, nobody reads.
         is_called: Whether the loop shall look again, whether anything comes or not.
         is_watched: Whether the gate is looked after.
+        stays_shut: Whether it stays shut when somebody has read who comes back.
     """
 
     def __init__(self, source: Source, watch: GateWatch | None = None, *, least_uses: int = _LEAST_USES) -> None:
@@ -181,7 +184,8 @@ class ReaderHandoff:
         self._watch = watch
         self._least_uses = least_uses
         self.is_watched: bool = False
-        self._stays_shut = False
+        self.stays_shut: bool = False
+        self._not_before = 0.0
         # How often somebody has read for itself since the last look, and when the count began; for a guess.
         self._uses = 0
         self._counted_since = 0.0
@@ -236,7 +240,7 @@ class ReaderHandoff:
     def forgo(self) -> None:
         """The thread of an object waits for something else, and does not come to read. From any thread."""
         self._reads_soon = 0.0
-        if self._stays_shut:
+        if self.stays_shut:
             self._open_again()
         if (waker := self._pausing) is not None:
             waker.wake()
@@ -266,17 +270,24 @@ class ReaderHandoff:
         uses, self._uses = self._uses, 0
         if self._is_retired:
             return False
-        if uses >= self._least_uses:
-            self._stays_shut = True
-        elif self._stays_shut:
-            self._open_again()
-        return uses > 0
+        if uses >= self._least_uses and self._source.is_for_threads and time.monotonic() >= self._not_before:
+            self.stays_shut = True
+        elif self.stays_shut:
+            self._open_again(learns=uses < self._least_uses)
+        return self.stays_shut or uses > 0
 
-    def _open_again(self) -> None:
+    def _open_again(self, *, learns: bool = False) -> None:
         # Whoever has the right meanwhile finds out when it has given it back.
-        self._stays_shut = False
+        self.stays_shut = False
         if self._right.acquire(False):
+            if learns and self._poll(0):
+                self._not_before = time.monotonic() + _LATE
             self._give_back()
+
+    def _open_for_others(self) -> None:
+        # Whoever does not read waits elsewhere, until somebody does.
+        if self.stays_shut:
+            self._open_again()
 
     def _count(self) -> None:
         # Somebody has come for the `_OFTEN`th time.
@@ -354,6 +365,7 @@ class ReaderHandoff:
             self.is_wanted = True
             return
         if self.rest or not self._source.is_for_threads or not self._right.acquire(False):
+            self._open_for_others()
             return
         try:
             now = time.monotonic()
@@ -489,20 +501,17 @@ class ReaderHandoff:
         gate = self.gate
         assert gate is not None
         is_for_loop = self._more or bool(self.rest) or not self._source.is_up
-        stays_shut = False
-        if comes_back:
-            self._uses += 1
-            if self._uses >= _OFTEN and not self.is_watched:
-                self._count()
-            stays_shut = self._stays_shut and not is_for_loop
+        stays_shut = comes_back and self.stays_shut and not is_for_loop
         if not stays_shut and not gate.is_open:
             # Opened first: who takes the right from here on shuts it again. Whoever stands by may find the right still
             # taken, and looks again.
             gate.open()
         self._right.release()
-        if stays_shut and self._stays_shut and not self._is_retired:
-            return
-        if not self._has_more_to_come():
+        if comes_back:
+            self._uses += 1
+            if self._uses >= _OFTEN and not self.is_watched:
+                self._count()
+        if (stays_shut and self.stays_shut and not self._is_retired) or not self._has_more_to_come():
             return
         if stays_shut:  # no longer, and whoever said so found the right taken
             self._open_again()

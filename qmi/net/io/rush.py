@@ -63,6 +63,10 @@ class Member(Source, Protocol):
 class Reader(Protocol):
     """Where those read who wait for what comes next; see :class:`.reader_handoff.ReaderHandoff`."""
 
+    @property
+    def stays_shut(self) -> bool:
+        """Whether nobody else may read who is woken by what comes."""
+
     def drive_io(self, done: Callable[[], bool], timeout: float | None) -> None:
         """Read on behalf of a caller, until its call is done or its time is over; or not at all."""
 
@@ -90,6 +94,11 @@ class _Part:
     def idle(self, thread: Idler) -> None:
         """Wait for the next message from any member."""
         self._handoff.idle(thread)
+
+    @property
+    def stays_shut(self) -> bool:
+        """Whether nobody else may read who is woken by what comes."""
+        return self._handoff.stays_shut
 
     def forgo(self) -> None:
         """The thread of an object waits for something else."""

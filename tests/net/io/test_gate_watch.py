@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import select
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import trio
@@ -122,7 +124,7 @@ def test_gate_that_is_used_now_and_then_is_not_looked_after(
     assert wakes(link, handoff)
 
 
-def test_gate_stays_shut_while_it_is_used_so_often(
+def test_gatestays_shut_while_it_is_used_so_often(
     shut: Callable[[], None], link: LetterLink, handoff: ReaderHandoff
 ) -> None:
     for _ in range(3):
@@ -146,6 +148,41 @@ def test_gate_opens_for_what_came_while_it_was_shut(
     assert not wakes(link, handoff)
     handoff.look_after()
     assert is_open_to_what_came(handoff)
+
+
+@pytest.mark.parametrize("found", [False, True])
+def test_gate_does_not_stay_shut_for_a_while_where_something_was_late(
+    shut: Callable[[], None], link: LetterLink, handoff: ReaderHandoff, monkeypatch: pytest.MonkeyPatch, found: bool
+) -> None:
+    # A program that makes some calls each time, and then waits for a signal.
+    if found:
+        assert not wakes(link, handoff)
+    handoff.look_after()
+    for _ in range(LEAST):
+        shut()
+    handoff.look_after()
+    assert handoff.stays_shut is not found
+    monkeypatch.setattr(handoff_module, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + 1.5))
+    handoff._uses = LEAST
+    handoff.look_after()
+    assert handoff.stays_shut
+
+
+def test_caller_who_cannot_read_opens_the_gate(
+    shut: Callable[[], None], link: LetterLink, handoff: ReaderHandoff
+) -> None:
+    link.is_wanted_by_loop = True
+    handoff.drive_io(lambda: False, 10.0)
+    assert wakes(link, handoff)
+
+
+def test_gate_does_not_stay_shut_while_tasks_wait(
+    shut: Callable[[], None], link: LetterLink, handoff: ReaderHandoff
+) -> None:
+    handoff._uses = LEAST
+    link.is_wanted_by_loop = True
+    handoff.look_after()
+    assert wakes(link, handoff)
 
 
 def test_gate_is_opened_by_whoever_reads_while_it_is_looked_at(
@@ -220,11 +257,15 @@ class Letterbox:
 
     is_watched = False
 
+    def forgo(self) -> None:
+        self.is_open.set()
+
     def __init__(self, looks: int, error: Exception | None = None) -> None:
         self.left = looks
         self.error = error
         self.threads: set[str] = set()
         self.is_over = threading.Event()
+        self.is_open = threading.Event()
 
     def look_after(self) -> bool:
         self.threads.add(threading.current_thread().name)
@@ -260,6 +301,16 @@ def test_one_thread_looks_after_all_gates_until_none_is_used() -> None:
             assert not box.is_watched
 
 
+def test_gate_has_time_to_be_used_before_the_first_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    box = Letterbox(2)
+    left: list[int] = []  # looks, at each sleep
+    with monkeypatch.context() as patch:
+        patch.setattr(gate_watch, "time", SimpleNamespace(sleep=lambda _: left.append(box.left)))
+        GateWatch(unforeseen).watch(box)
+        assert box.is_over.wait(10)
+    assert left[:2] == [2, 1]
+
+
 def test_fault_of_one_gate_is_told_and_others_are_looked_after_all_the_same() -> None:
     told: list[Exception] = []
     watch = GateWatch(told.append)
@@ -269,6 +320,26 @@ def test_fault_of_one_gate_is_told_and_others_are_looked_after_all_the_same() ->
         watch.watch(box)
     assert all(box.is_over.wait(10) for box in boxes)
     assert told == [fault]
+
+
+def test_fault_of_the_thread_opens_all_gates(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Exception] = []
+    watch = GateWatch(told.append)
+    fault = MemoryError()
+
+    def fails(_: float) -> None:
+        raise fault
+
+    box = Letterbox(1000)
+    with monkeypatch.context() as patch:
+        patch.setattr(gate_watch, "time", SimpleNamespace(sleep=fails))
+        watch.watch(box)
+        assert box.is_open.wait(10)
+    assert not box.is_watched
+    assert told == [fault]
+    last = Letterbox(1)
+    watch.watch(last)
+    assert last.is_over.wait(10), "another thread looks after others"
 
 
 def test_gate_is_not_looked_after_without_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,7 +408,7 @@ def test_what_comes_after_many_calls_is_read_by_others(monkeypatch: pytest.Monke
 
     def noted(handoff: ReaderHandoff) -> bool:
         found = look_after(handoff)
-        looks.setdefault(handoff, []).append(handoff._stays_shut)
+        looks.setdefault(handoff, []).append(handoff.stays_shut)
         return found
 
     monkeypatch.setattr(ReaderHandoff, "look_after", noted)
