@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.machine import used
 from benchmarks.plan import Goal
 from benchmarks.results import Results, Spread, in_order
-from benchmarks.table import goal_title, number, run_title
+from benchmarks.table import MANY, goal_title, number, run_title
 
 MET, MISSED, LIMIT, LATE = "#2a7f62", "#c8553d", "#444444", "#a9cdbf"
 LATENESS = "loop lateness at 500 Hz"
@@ -23,7 +23,7 @@ def draw(results: Results, path: Path) -> None:
 
     rows: list[tuple[str, Goal, Spread]] = []
     for measure, found in in_order(results):
-        for goal in measure.goals:
+        for goal in measure.goals if len(measure.goals) <= MANY else ():
             verdict = found.verdict(goal)
             if verdict.ratio is not None:
                 rows.append((f"{measure.title}\n{goal_title(goal)}", goal, verdict.ratio))
@@ -88,5 +88,7 @@ def draw_lateness(results: Results, path: Path) -> None:
 
 def _share(value: float, goal: Goal, limit: float) -> float:
     # A figure may be zero or, for lateness, before its time: the axis is logarithmic.
+    if not limit:  # nothing may be lost: whatever was is far beyond
+        return 1e-3 if value <= 0 else 1e3
     value = max(value, 1e-3 * limit)
     return value / limit if goal.at_most is not None else limit / value

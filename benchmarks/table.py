@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
+from typing import Final
+
 from benchmarks.machine import warning
-from benchmarks.plan import Goal
+from benchmarks.plan import Goal, Measure
 from benchmarks.results import Found, LockOutcome, Results, Spread, in_order
 
 NAMES = {
@@ -39,10 +42,17 @@ def goal_title(goal: Goal) -> str:
     return f"{mine} / {run_title(goal.versus)}" + (f" {goal.versus_figure}" if goal.versus_figure else "")
 
 
+MANY: Final = 20
+"""A measure of more goals has one row, and no place in the picture."""
+
+
 def markdown(results: Results) -> str:
-    """The table of the documentation: a row for each goal."""
+    """The table of the documentation: a row for each goal, or one for all of a measure if they are many."""
     lines = ["| what | unit | figures | compared | ratio | goal | |", "| --- | --- | --- | --- | --- | --- | --- |"]
     for measure, found in in_order(results):
+        if len(measure.goals) > MANY:
+            lines.append(_row_of_many(measure, found))
+            continue
         figures = "; ".join(_figures(found, run) for run in measure.runs)
         for index, goal in enumerate(measure.goals):
             verdict = found.verdict(goal)
@@ -53,6 +63,30 @@ def markdown(results: Results) -> str:
                 f"| {what} | {unit} | {all_figures} | {goal_title(goal)} | {ratio} | {_limit(goal)} | {mark} |"
             )
     return "\n".join(lines)
+
+
+def _row_of_many(measure: Measure, found: Found) -> str:
+    ratios = {goal.figure: verdict.ratio.median for goal, verdict in _verdicts(measure, found) if verdict.ratio}
+    missed = sorted(
+        ((ratios[goal.figure], goal.figure) for goal, verdict in _verdicts(measure, found) if not verdict.met),
+        reverse=True,
+    )
+    middle = f"{number(statistics.median(ratios.values()))} in the middle"
+    others = ", ".join(f"{figure} {number(ratio)}" for ratio, figure in missed)
+    figures = "; ".join(
+        f"{run_title(run)} {number(all_of_run['value'].median)}"
+        for run in measure.runs
+        if (all_of_run := found.figures(run))
+    )
+    what = f"{goal_title(measure.goals[0]).replace(measure.goals[0].figure, 'each')}; missed: {others or 'none'}"
+    reached = f"{len(ratios) - len(missed)} of {len(ratios)}"
+    return (
+        f"| {measure.title} | {measure.unit} | {figures} | {what} | {middle} | {_limit(measure.goals[0])} | {reached} |"
+    )
+
+
+def _verdicts(measure: Measure, found: Found) -> list[tuple[Goal, LockOutcome]]:
+    return [(goal, found.verdict(goal)) for goal in measure.goals]
 
 
 def _limit(goal: Goal) -> str:

@@ -20,6 +20,8 @@ from benchmarks.server import served
 CALLS = 1_000_000
 EARLY = 20_000
 _MIB = 1 << 20
+_OVER = 0.3
+"""After so many seconds either side has given back what many calls at a time take."""
 
 
 def descriptors(process: int) -> int:
@@ -34,6 +36,7 @@ def measure(system: Any, variant: str, seconds: float) -> Figures:
         def state() -> tuple[float, int, int, int]:
             latency = min(microseconds_per_call(target.call, seconds / 5) for _ in range(3))
             gc.collect()
+            time.sleep(_OVER)
             count = descriptors(os.getpid()) + descriptors(there)
             return latency, memory_now(), target.proxy.memory_now(), count
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.draw import draw
 from benchmarks.machine import BUSY, describe, warning
 from benchmarks.measures import ORDER, WEB
 from benchmarks.measures.loop_lateness import lateness
@@ -147,3 +148,27 @@ def test_goals_speak_of_systems_that_are_measured(name: str) -> None:
 @pytest.mark.parametrize(("value", "shown"), [(1234567.0, "1,230,000"), (0.01234, "0.0123"), (999.6, "1,000")])
 def test_numbers_have_three_digits(value: float, shown: str) -> None:
     assert number(value) == shown
+
+
+def test_picture_shows_goals_of_nothing_too(tmp_path: Path) -> None:
+    found = {
+        name: Found([{"ours": dict.fromkeys(("value", *(goal.figure for goal in goals)), value)}], {}, 0.3)
+        for name, value, goals in (
+            ("site_crowd", 0.0, measure_named("site_crowd").goals),
+            ("million", 2.0, measure_named("million").goals),
+        )
+    }
+    assert any(goal.at_most == 0 for name in found for goal in measure_named(name).goals)
+    draw(Results(describe(), {"trio": "1"}, "2030-01-02", 0.0, 1.0, found), tmp_path / "results.png")
+    assert (tmp_path / "results.png").stat().st_size > 1000
+
+
+def test_measure_of_many_goals_has_one_row_that_names_what_is_missed() -> None:
+    goals = measure_named("values").goals
+    ours = dict.fromkeys(("value", *(goal.figure for goal in goals)), 1.0) | {"floats_10": 3.0, "rows_100": 2.2}
+    upstream = dict.fromkeys(ours, 2.0)
+    found = {"values": Found([{"ours": ours, "upstream": upstream}], {}, 0.3)}
+    [row] = markdown(Results(describe(), {"trio": "1"}, "2030-01-02", 0.0, 1.0, found)).splitlines()[2:]
+    assert "missed: floats_10 1.5, rows_100 1.1 |" in row
+    assert f"| {len(goals) - 2} of {len(goals)} |" in row
+    assert "| 0.5 in the middle |" in row

@@ -240,8 +240,7 @@ class ReaderHandoff:
     def forgo(self) -> None:
         """The thread of an object waits for something else, and does not come to read. From any thread."""
         self._reads_soon = 0.0
-        if self.stays_shut:
-            self._open_again()
+        self._open_for_others()
         if (waker := self._pausing) is not None:
             waker.wake()
 
