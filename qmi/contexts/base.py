@@ -420,7 +420,7 @@ class ContextBase:
         """The link to another context.
 
         Raises:
-            QMI_UsageException: If this context has stopped.
+            QMI_ContextStoppedException: If this context has stopped.
             QMI_NotDeliveredException: If there is none.
         """
         link = self.connections.link_to(name)

@@ -116,8 +116,9 @@ class RemoteCall(QMI_RpcFuture[Any]):
         # A thread that waits reads the link for itself, if nobody else does. Not in the code of an object: what is done
         # for others must not seem to be done by it.
         began = time.monotonic()
-        # One that nobody else may wait for was sent by this thread a moment ago.
-        self._link.drive_io(self.done, timeout, reading=execution is None, asked=self._callbacks is None)
+        # One that nobody else may wait for was sent a moment ago, by this thread unless a handler may break in.
+        asked = self._callbacks is None and not self._left_to_loop
+        self._link.drive_io(self.done, timeout, reading=execution is None, asked=asked)
         if not self._done:
             left = None if timeout is None else max(0.0, timeout - (time.monotonic() - began))
             super()._wait_in_thread(timeout, execution, left)

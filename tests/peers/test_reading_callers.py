@@ -242,6 +242,20 @@ def test_alarm_of_the_program_may_raise_where_a_caller_would_write(
     assert link.is_up
 
 
+def test_main_thread_does_not_read_where_a_handler_was_set_a_moment_ago(
+    lab: Lab, link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PROGRAM_HANDLERS, "_due", math.inf)  # all of them have just been looked at
+    monkeypatch.setattr(PROGRAM_HANDLERS, "_found", False)
+    monkeypatch.setattr(ReaderHandoff, "drive_io", lambda *_: pytest.fail("the main thread reads"))
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    try:
+        assert lab.bench.echo(1, rpc_timeout=10.0) == 1
+        assert lab.bench.rpc_nonblocking.echo(2).wait(10.0) == 2
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
 def test_main_thread_reads_again_when_the_program_has_no_handlers(lab: Lab, link: Link) -> None:
     before = signal.signal(signal.SIGUSR2, lambda *_: None)
     try:

@@ -525,7 +525,7 @@ class ReaderHandoff:
         return self._has_more_to_come()
 
     def _has_more_to_come(self) -> bool:
-        # The right has just been given back.
+        # Whether anything may ever come again. The right has just been given back.
         # Set before retire() has looked for the right: so either it has found it, or this finds it set.
         if self._is_retired and self._right.acquire(False):
             self._free()

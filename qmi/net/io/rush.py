@@ -65,7 +65,7 @@ class Reader(Protocol):
 
     @property
     def stays_shut(self) -> bool:
-        """Whether nobody else may read who is woken by what comes."""
+        """Whether what comes wakes nobody, since somebody reads all the time."""
 
     def drive_io(self, done: Callable[[], bool], timeout: float | None) -> None:
         """Read on behalf of a caller, until its call is done or its time is over; or not at all."""
@@ -97,7 +97,7 @@ class _Part:
 
     @property
     def stays_shut(self) -> bool:
-        """Whether nobody else may read who is woken by what comes."""
+        """Whether what comes wakes nobody, since somebody reads all the time."""
         return self._handoff.stays_shut
 
     def forgo(self) -> None:
