@@ -409,7 +409,7 @@ class ContextBase:
         """Release what a key stands for, of an object of another context, as soon as there is a link to that."""
         self._pending_releases.add(address, key)
         link = self.connections.link_to(address.context)
-        if link is not None and link.is_up:  # it is back already, so that nobody would send it
+        if link is not None:  # it is back already, so that nobody would send it
             self._pending_releases.flush(address.context, link)
 
     def call_elsewhere(self, address: Address, call: Call, timeout: float | None) -> Awaitable[Any]:
@@ -417,12 +417,7 @@ class ContextBase:
         return ask_and_await(self.link_to, address, call, timeout)
 
     def link_to(self, name: str) -> Link:
-        """The link to another context.
-
-        Raises:
-            QMI_ContextStoppedException: If this context has stopped.
-            QMI_NotDeliveredException: If there is none.
-        """
+        """The link to another context. Raises a QMI_Exception if there is none, or if this one has stopped."""
         link = self.connections.link_to(name)
         if link is None:
             self._check_not_ended()

@@ -244,13 +244,12 @@ class PlainWire:
         sock: A connected socket.
     """
 
-    __slots__ = ("_gather", "read_into", "sock")
+    __slots__ = ("_gather", "sock")
 
     may_hold_more = False
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock: socket.socket = close_in_child(sock)
-        self.read_into: Callable[[memoryview], int] = sock.recv_into
         self._gather = hasattr(sock, "sendmsg")
         sock.setblocking(False)
         if sock.family in _OF_TCP:  # else it is one of a pair
@@ -271,6 +270,10 @@ class PlainWire:
     def flush(self) -> bool:
         """Nothing is ever held back."""
         return False
+
+    def read_into(self, memory: memoryview) -> int:
+        """Read what is there; 0 at the end of the connection."""
+        return self.sock.recv_into(memory)
 
     def is_writable(self, patience: float) -> bool:
         """Wait in a thread until something can be written."""
