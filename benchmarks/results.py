@@ -29,7 +29,7 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(statistics.median(values), min(values), max(values))
 
 
-class LockOutcome(NamedTuple):
+class Verdict(NamedTuple):
     """What became of a goal; no ratio if one of its runs gave nothing."""
 
     goal: Goal
@@ -56,13 +56,13 @@ class Found:
         mine = [figures[run] for figures in self.rounds if run in figures]
         return {name: spread([figures[name] for figures in mine]) for name in (mine[0] if mine else ())}
 
-    def verdict(self, goal: Goal) -> LockOutcome:
+    def verdict(self, goal: Goal) -> Verdict:
         """Hold the figures against a goal; what counts is the middle of the rounds' ratios."""
         ratios = goal.pairs(self.rounds)
         if not ratios:
-            return LockOutcome(goal, None, False)
+            return Verdict(goal, None, False)
         ratio = spread(ratios)
-        return LockOutcome(goal, ratio, goal.is_met(ratio.median))
+        return Verdict(goal, ratio, goal.is_met(ratio.median))
 
 
 @dataclass

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from typing import Final
 
 from benchmarks.machine import warning
 from benchmarks.plan import Goal, Measure
-from benchmarks.results import Found, LockOutcome, Results, Spread, in_order
+from benchmarks.results import Found, Results, Spread, Verdict, in_order
 
 NAMES = {
     "ours": "qmi-trio",
@@ -66,27 +67,24 @@ def markdown(results: Results) -> str:
 
 
 def _row_of_many(measure: Measure, found: Found) -> str:
-    ratios = {goal.figure: verdict.ratio.median for goal, verdict in _verdicts(measure, found) if verdict.ratio}
-    missed = sorted(
-        ((ratios[goal.figure], goal.figure) for goal, verdict in _verdicts(measure, found) if not verdict.met),
-        reverse=True,
+    verdicts = [found.verdict(goal) for goal in measure.goals]
+    ratios = [verdict.ratio.median for verdict in verdicts if verdict.ratio is not None]
+    middle = f"{number(statistics.median(ratios))} in the middle" if ratios else "-"
+    missed = [verdict for verdict in verdicts if not verdict.met]
+    missed.sort(key=lambda verdict: verdict.ratio.median if verdict.ratio else math.inf, reverse=True)
+    others = ", ".join(
+        f"{verdict.goal.figure} {number(verdict.ratio.median) if verdict.ratio else '-'}" for verdict in missed
     )
-    middle = f"{number(statistics.median(ratios.values()))} in the middle"
-    others = ", ".join(f"{figure} {number(ratio)}" for ratio, figure in missed)
     figures = "; ".join(
         f"{run_title(run)} {number(all_of_run['value'].median)}"
         for run in measure.runs
         if (all_of_run := found.figures(run))
     )
     what = f"{goal_title(measure.goals[0]).replace(measure.goals[0].figure, 'each')}; missed: {others or 'none'}"
-    reached = f"{len(ratios) - len(missed)} of {len(ratios)}"
+    reached = f"{len(verdicts) - len(missed)} of {len(verdicts)}"
     return (
         f"| {measure.title} | {measure.unit} | {figures} | {what} | {middle} | {_limit(measure.goals[0])} | {reached} |"
     )
-
-
-def _verdicts(measure: Measure, found: Found) -> list[tuple[Goal, LockOutcome]]:
-    return [(goal, found.verdict(goal)) for goal in measure.goals]
 
 
 def _limit(goal: Goal) -> str:
@@ -103,7 +101,7 @@ def _figures(found: Found, run: str) -> str:
     return f"{run_title(run)} {values}"
 
 
-def _ratio(verdict: LockOutcome) -> str:
+def _ratio(verdict: Verdict) -> str:
     return "-" if verdict.ratio is None else f"{number(verdict.ratio.median)} {_range(verdict.ratio)}"
 
 

@@ -230,7 +230,8 @@ class ReaderHandoff:
         self.rest = rest
         if self.gate is not None:
             self.gate.open()
-        self._release()
+        self._right.release()
+        self._has_more_to_come()
 
     @property
     def answered(self) -> float:
@@ -411,6 +412,7 @@ class ReaderHandoff:
             duration = self._look_for(self._for_requests, now)
         sleeps = self._idling.is_worth_it()
         if not (duration or sleeps) or self.rest or not self._source.is_for_threads or not self._right.acquire(False):
+            self._open_for_others()
             return
         try:
             if gate.is_open:
@@ -519,10 +521,6 @@ class ReaderHandoff:
             # finds the rest, and calls the loop as well.
             self.is_called = True
             self._source.call_loop()
-
-    def _release(self) -> bool:
-        self._right.release()
-        return self._has_more_to_come()
 
     def _has_more_to_come(self) -> bool:
         # Whether anything may ever come again. The right has just been given back.

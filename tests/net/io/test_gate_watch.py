@@ -168,11 +168,15 @@ def test_gate_does_not_stay_shut_for_a_while_where_something_was_late(
     assert handoff.stays_shut
 
 
-def test_caller_who_cannot_read_opens_the_gate(
-    shut: Callable[[], None], link: LetterLink, handoff: ReaderHandoff
+@pytest.mark.parametrize("who", ["caller", "object"])
+def test_who_cannot_read_opens_the_gate(
+    shut: Callable[[], None], link: LetterLink, handoff: ReaderHandoff, who: str
 ) -> None:
     link.is_wanted_by_loop = True
-    handoff.drive_io(lambda: False, 10.0)
+    if who == "caller":
+        handoff.drive_io(lambda: False, 10.0)
+    else:
+        handoff.idle(AnsweredThread(link))
     assert wakes(link, handoff)
 
 
