@@ -27,14 +27,17 @@ class Worker:
 
     Attributes:
         bell: Wakes the thread where it waits for the next request by itself.
+        is_wanted: Tells whether there is a job to do, or the thread shall end. No method, which would take several
+            times as long.
     """
 
-    __slots__ = ("__weakref__", "_idle", "_inherited", "_jobs", "_lost", "_thread", "bell", "name")
+    __slots__ = ("__weakref__", "_idle", "_inherited", "_jobs", "_lost", "_thread", "bell", "is_wanted", "name")
 
     def __init__(self, name: str, lost: Callable[[Exception | None], object]) -> None:
         self.name: str = name
         self._lost = lost
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self.is_wanted: Callable[[], object] = self._jobs.qsize
         self.bell: Doorbell = Doorbell()
         self._thread: threading.Thread | None = None
         self._inherited = False
@@ -50,10 +53,6 @@ class Worker:
         self._jobs.put(job)
         if self.bell.is_listening:
             self.bell.ring()
-
-    def is_wanted(self) -> bool:
-        """Whether there is a job to do, or the thread shall end."""
-        return not self._jobs.empty()
 
     def idle_by(self, idle: Callable[[Idler], object]) -> None:
         """Have the thread wait in a function when its job is done, until there is another one."""

@@ -87,7 +87,7 @@ def _status(member: PeerConnection, links: CountedLinks) -> LinkStatus:
         tls=links.is_guarded,
         relayed=is_relay(link.where),
         heard=0.0 if counted is None else max(time.monotonic() - counted.connection.last_heard, 0.0),
-        requests=0 if counted is None else counted.connection.next_number - 1,
+        requests=0 if counted is None else counted.connection.requests.last_asked,
         open_requests=link.open_requests,
         served_requests=0 if counted is None else counted.connection.served_request_count,
         dropped_signals=link.dropped_signals,

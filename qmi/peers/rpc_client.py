@@ -118,7 +118,8 @@ class RemoteCall(QMI_RpcFuture[Any]):
         began = time.monotonic()
         # One that nobody else may wait for was sent a moment ago, by this thread unless a handler may break in.
         asked = self._callbacks is None and not self._left_to_loop
-        self._link.drive_io(self.done, timeout, reading=execution is None, asked=asked)
+        # Ending begins with this lock (:mod:`qmi.actors.future`), which is asked in less time than a function.
+        self._link.drive_io(self._once.locked, timeout, reading=execution is None, asked=asked)
         if not self._done:
             left = None if timeout is None else max(0.0, timeout - (time.monotonic() - began))
             super()._wait_in_thread(timeout, execution, left)

@@ -62,8 +62,9 @@ class Idler(Protocol):
     def bell(self) -> Doorbell:
         """Rung by whoever gives it something to do."""
 
-    def is_wanted(self) -> bool:
-        """Whether it has something to do."""
+    @property
+    def is_wanted(self) -> Callable[[], object]:
+        """Tells whether it has something to do. It is asked several times for each message."""
 
     def idle_by(self, idle: Callable[[Idler], object]) -> None:
         """Have it wait in a function when it has dropped what it has answered; in this thread."""

@@ -351,9 +351,8 @@ class ProgramHandlers:
         """
         if _thread.get_ident() != self._main_thread:
             return False
-        for number in _OF_PROGRAMS:
-            if callable(current_handler(number)):
-                return True
+        if any(map(callable, map(current_handler, _OF_PROGRAMS))):
+            return True
         return current_handler(SIGINT) is not HANDLER and INTERRUPTS.is_exposed()
 
     def may_run_here(self, *, asked: bool = False) -> bool:

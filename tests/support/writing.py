@@ -81,7 +81,7 @@ class Clock:
 class Bench:
     """The writing half of a link, with everything around it in the test's hands."""
 
-    def __init__(self, clock: Clock, *, in_one_step: bool = True) -> None:
+    def __init__(self, clock: Clock, *, in_one_step: bool = True, capacity: int = 64 << 20) -> None:
         self.clock = clock
         self.wire = FakeWire(in_one_step=in_one_step)
         self.loop = FakeLoop()
@@ -99,6 +99,7 @@ class Bench:
             taken_back=self.begun.remove,
             failed=lambda: self.failed.append(1),
             stuck=lambda: self.stuck.append(1),
+            capacity=capacity,
         )
 
     def say(self, text: str, number: int | None = None, *, soon: bool = False, patient: bool = True) -> None:

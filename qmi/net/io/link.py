@@ -102,6 +102,7 @@ class Link:
         self.is_left_to_reader: bool = False
         self._wire = wire
         self._connection = connection
+        self._requests = connection.requests
         self.loop = loop
         self._unsent_timeout = unsent_timeout
         self._readers = readers
@@ -186,7 +187,7 @@ class Link:
     @property
     def open_requests(self) -> int:
         """How many requests wait for an answer of the other side."""
-        return self._connection.open_request_count
+        return self._requests.asked_count
 
     @property
     def is_amid(self) -> bool:
@@ -368,14 +369,15 @@ class Link:
 
     def _receive(self) -> tuple[bool, list[Event]]:
         # Read once; whether there may be more, and what it was.
+        connection = self._connection
         try:
             with self._mutex:
-                memory = self._connection.get_buffer()
+                memory = connection.get_buffer()
                 size = self._wire.read_into(memory)
                 self._received += size
                 now = time.monotonic()
-                events = self._connection.buffer_updated(size, now) if size else self._connection.receive_eof(now)
-                if self._connection.outbox or self._connection.lost is not None:
+                events = connection.buffer_updated(size, now) if size else connection.receive_eof(now)
+                if connection.outbox or connection.lost is not None:
                     self._write_own()
         except BlockingIOError:
             return False, []
@@ -452,7 +454,7 @@ class Link:
     @property
     def behind(self) -> int:
         """How many requests of the other side have no answer yet. Without the mutex: for a guess."""
-        return self._connection.served_request_count
+        return len(self._requests.being_served)
 
     @property
     def volume(self) -> int:
@@ -480,7 +482,9 @@ class Link:
                 return more, [LargeFrameReceived()]
             events = self._decoded(self._large.decode(frame))
 
-    def drive_io(self, done: Callable[[], bool], timeout: float | None, *, reading: bool, asked: bool = False) -> None:
+    def drive_io(
+        self, done: Callable[[], object], timeout: float | None, *, reading: bool, asked: bool = False
+    ) -> None:
         """Help a caller that waits for an answer: write what was held back, and read.
 
         Args:
@@ -616,28 +620,27 @@ class Link:
             NoRoomException: If too much waits to be written; see :attr:`room`.
             QMI_NotDeliveredException: If the link is gone, or too many requests are open.
         """
-        encoded = encoded or self._connection.encode_request(message)
-        cost = 0 if len(encoded[0]) <= SMALL and not encoded[1] else self._connection.cost_of(encoded)
+        out, connection = self._out, self._connection
+        encoded = encoded or connection.encode_request(message)
+        cost = 0 if len(encoded[0]) <= SMALL and not encoded[1] else connection.cost_of(encoded)
         with self._mutex:
             # Only calls can be large. What locks, unlocks or asks is never held up.
-            is_full = (
-                self._out.may_be_full and type(message) is Call and self._connection.is_ready and self._out.is_full()
-            )
-            if is_full or (cost and not self._connection.has_room_for(cost)):
+            is_full = out.may_be_full and type(message) is Call and connection.is_ready and out.is_full()
+            if is_full or (cost and not connection.has_room_for(cost)):
                 self._put_off = self._put_off or not is_full
                 raise NoRoomException(str(not_delivered(describe(message), self.title, self.explain_full())), encoded)
-            number = self._connection.next_number
+            number = self._requests.last_asked + 1
             try:
-                _, buffers = self._connection.send_request(message, encoded, cost)
+                _, buffers = connection.send_request(message, encoded, cost)
                 sink.number = number
                 self._delivery.sinks[number] = sink
-                left = self._out.write(buffers, number, soon=soon and self._connection.open_request_count > 1)
+                left = out.write(buffers, number, soon=soon and self._requests.asked_count > 1)
             except BaseException:  # an interrupt that came by a handler of the program: nobody will wait for the answer
-                if self._connection.next_number != number:
-                    self._out.write(self._cancel(number))
+                if self._requests.last_asked == number:
+                    out.write(self._cancel(number))
                 raise
-        if left is not None or self._out.fault is not None:
-            self._out.settle(left, patient=not soon)
+        if left is not None or out.fault is not None:
+            out.settle(left, patient=not soon)
 
     def encode_request(self, message: Request) -> Encoded:
         """Encode a message that is sent later; what it was made of may change meanwhile.
@@ -730,7 +733,7 @@ class Link:
 
     def send_reply(self, number: int, reply: Reply) -> None:
         """Answer a request, or end a stream. It is never dropped: while :meth:`is_full`, no calls should be begun."""
-        more = self._connection.served_request_count > 1
+        more = len(self._requests.being_served) > 1
         self._send_own(self._connection.send_reply, number, reply, self._connection.encode_reply(reply), soon=more)
 
     def open_stream(self, number: int) -> None:

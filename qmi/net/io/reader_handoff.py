@@ -39,7 +39,8 @@ from qmi.runtime.wakeup import ThreadWaker
 PATIENCE = 0.05
 """How many seconds a thread waits for something to come before the loop stands by again."""
 _LONGEST = 0.25
-"""How many seconds a caller sleeps before it looks whether the link is still there."""
+_LONGEST_WAIT = round(_LONGEST * 1000)
+"""How many seconds, and milliseconds, a caller sleeps before it looks whether the link is still there."""
 _SPIN = 250e-6
 """For how long, in seconds, somebody looks for the next message before sleeping; a lone processor has better to do."""
 _PER_BYTE = 20e-9
@@ -353,7 +354,7 @@ class ReaderHandoff:
         # Also of no effect in a forked child, where the link is down and the gate is gone.
         return not self.rest and self._source.is_for_threads
 
-    def drive_io(self, done: Callable[[], bool], timeout: float | None) -> None:
+    def drive_io(self, done: Callable[[], object], timeout: float | None) -> None:
         """Read on behalf of a caller, until its call is done or its time is over; not at all if somebody else reads.
 
         Args:
@@ -382,7 +383,7 @@ class ReaderHandoff:
             # Also where there is always more to read: its time ends, and Ctrl-C strikes as soon as it waits elsewhere.
             while not done() and not INTERRUPTS.pending and (not self.rest if is_first else self._may_read()):
                 left = _LONGEST if end is None else min(_LONGEST, end - time.monotonic())
-                milliseconds = max(0, round(left * 1000))
+                milliseconds = _LONGEST_WAIT if end is None else max(0, round(left * 1000))
                 if self._more or (self._poll(milliseconds) if is_first else self._wait(milliseconds)):
                     self._read()
                 if left <= 0:
@@ -391,7 +392,7 @@ class ReaderHandoff:
             if self._more:
                 self._read_rest()
         finally:
-            self._give_back(comes_back=done())
+            self._give_back(comes_back=bool(done()))
 
     def idle(self, thread: Idler) -> None:
         """Wait for the next message in a thread that has just answered one: look for it first, and then sleep.
@@ -424,7 +425,7 @@ class ReaderHandoff:
             if self._more:
                 self._read_rest()
         finally:
-            comes_back = thread.is_wanted()  # else it waits elsewhere
+            comes_back = bool(thread.is_wanted())  # else it waits elsewhere
             if comes_back:
                 self._answered = self._reads_soon = time.monotonic()
             self._give_back(comes_back=comes_back)
@@ -452,7 +453,7 @@ class ReaderHandoff:
                 bell.answer()
                 break
             self._read()
-            came = thread.is_wanted()
+            came = bool(thread.is_wanted())
         self._idling.learn(came=came)
 
     def _poller_with(self, bell: Doorbell) -> tuple[Doorbell, int, Poller]:
@@ -472,7 +473,7 @@ class ReaderHandoff:
         self._volume = volume
         return duration if now - self._heard < duration and habit.is_worth_it() else 0.0
 
-    def _spin(self, enough: Callable[[], bool], now: float, duration: float, habit: _Habit) -> None:
+    def _spin(self, enough: Callable[[], object], now: float, duration: float, habit: _Habit) -> None:
         end = now + duration
         while now < end and not enough() and self._source.is_up and not self.rest:
             if self._more or self._poll(0):
@@ -488,7 +489,7 @@ class ReaderHandoff:
                 habit.stop()
                 return
         # What the other side has said while it had this processor is read by the first step that follows.
-        habit.learn(came=enough() or self._poll(0))
+        habit.learn(came=bool(enough()) or self._poll(0))
 
     def _read_rest(self) -> None:
         # TLS may hold messages that the socket, and so the gate, does not tell of: whoever stands by would sleep on.
@@ -499,11 +500,17 @@ class ReaderHandoff:
             self._read()
 
     def _give_back(self, *, comes_back: bool = False) -> None:
+        if comes_back and self.stays_shut and not self._more and not self.rest:
+            # Whether the source is still there is seen by whoever looks after the gate.
+            self._right.release()
+            self._uses += 1
+            if (not self.stays_shut or self._is_retired) and self._has_more_to_come():
+                self._open_again()  # whoever said so found the right taken
+            return
         gate = self.gate
         assert gate is not None
         is_for_loop = self._more or bool(self.rest) or not self._source.is_up
-        stays_shut = comes_back and self.stays_shut and not is_for_loop
-        if not stays_shut and not gate.is_open:
+        if not gate.is_open:
             # Opened first: who takes the right from here on shuts it again. Whoever stands by may find the right still
             # taken, and looks again.
             gate.open()
@@ -512,11 +519,7 @@ class ReaderHandoff:
             self._uses += 1
             if self._uses >= _OFTEN and not self.is_watched:
                 self._count()
-        if (stays_shut and self.stays_shut and not self._is_retired) or not self._has_more_to_come():
-            return
-        if stays_shut:  # no longer, and whoever said so found the right taken
-            self._open_again()
-        elif is_for_loop:
+        if self._has_more_to_come() and is_for_loop:
             # Nothing more may come, so that the gate would keep the loop asleep. Whoever takes the right meanwhile
             # finds the rest, and calls the loop as well.
             self.is_called = True

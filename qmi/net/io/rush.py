@@ -67,7 +67,7 @@ class Reader(Protocol):
     def stays_shut(self) -> bool:
         """Whether what comes wakes nobody, since somebody reads all the time."""
 
-    def drive_io(self, done: Callable[[], bool], timeout: float | None) -> None:
+    def drive_io(self, done: Callable[[], object], timeout: float | None) -> None:
         """Read on behalf of a caller, until its call is done or its time is over; or not at all."""
 
     def idle(self, thread: Idler) -> None:
@@ -80,29 +80,24 @@ class Reader(Protocol):
 class _Part:
     """A member's part in a rush: with others on which something comes, it is read by whoever reads for itself."""
 
-    __slots__ = ("_handoff", "has_left", "member")
+    __slots__ = ("_handoff", "forgo", "has_left", "idle", "member")
 
     def __init__(self, member: Member, handoff: ReaderHandoff) -> None:
         self.member: Member = member
         self.has_left: bool = False
         self._handoff = handoff
+        # Whatever is read next is for any member.
+        self.idle: Callable[[Idler], None] = handoff.idle
+        self.forgo: Callable[[], None] = handoff.forgo
 
-    def drive_io(self, done: Callable[[], bool], timeout: float | None) -> None:
+    def drive_io(self, done: Callable[[], object], timeout: float | None) -> None:
         """Read on behalf of a caller of this member, which waits elsewhere once that has left."""
         self._handoff.drive_io(lambda: done() or self.has_left, timeout)
-
-    def idle(self, thread: Idler) -> None:
-        """Wait for the next message from any member."""
-        self._handoff.idle(thread)
 
     @property
     def stays_shut(self) -> bool:
         """Whether what comes wakes nobody, since somebody reads all the time."""
         return self._handoff.stays_shut
-
-    def forgo(self) -> None:
-        """The thread of an object waits for something else."""
-        self._handoff.forgo()
 
 
 class Rush:
@@ -188,8 +183,20 @@ class Rush:
             part = members.get(number)
             if part is None:  # it is about to join
                 continue
-            self._latest = part.member
-            rest, stays = _read(part.member)
+            self._latest = member = part.member
+            stays = False
+            rest: list[Event] = []
+            try:
+                for _ in range(_MOST_READS):
+                    more, rest = member.read_once()
+                    stays = not rest and member.is_for_threads
+                    if not (stays and more):
+                        break
+                else:  # it is said so much that the others would wait
+                    stays = False
+            except Exception as error:  # who reads it has nothing to do with it
+                stays = False
+                member.fault("reading in a thread", error)
             if not stays:
                 self._remove(number, part, rest)
         return _NOTHING
@@ -245,20 +252,6 @@ class Rush:
         """Have all links leave. With the right to read."""
         for number, part in list(self._members.items()):
             self._remove(number, part, [])
-
-
-def _read(member: Member) -> tuple[list[Event], bool]:
-    # What only the loop may handle, and whether it remains a member.
-    try:
-        for _ in range(_MOST_READS):
-            more, rest = member.read_once()
-            if rest or not member.is_for_threads:
-                return rest, False
-            if not more:
-                return [], True
-    except Exception as error:  # who reads it has nothing to do with it
-        member.fault("reading in a thread", error)
-    return [], False
 
 
 def _make_set() -> SocketSet:

@@ -76,6 +76,7 @@ class Unsent:
     Args:
         buffers: The first part; not changed here.
         number: The request that it is, None if it is something else.
+        size: Bytes in all, if they have been counted.
 
     Attributes:
         buffers: All that has to be written.
@@ -86,12 +87,12 @@ class Unsent:
 
     __slots__ = ("_ends", "_numbers", "behind", "buffers", "counts", "size")
 
-    def __init__(self, buffers: list[Buffer], number: int | None = None) -> None:
+    def __init__(self, buffers: list[Buffer], number: int | None = None, size: int = -1) -> None:
         self.buffers: list[Buffer] = list(buffers)
         # For each part, where it ends among the buffers, and which request it is.
         self._ends: list[int] = [len(buffers)]
         self._numbers: list[int | None] = [number]
-        self.size: int = len(buffers[0]) if len(buffers) == 1 else total_size(buffers)
+        self.size: int = total_size(buffers) if size < 0 else size
         self.counts: list[int] = []
         self.behind: bool = False
 
@@ -341,6 +342,7 @@ class Outbound:
         self._stuck = stuck
         self._relieved = resume_writing
         self._capacity = capacity
+        self._most_alone = min(FULL - 1, capacity)  # of what is written without a look at what else waits
         self._found_full = False
         self.may_be_full: bool = False  # an attribute, since each call looks at it several times
         self.fault: str | None = None
@@ -509,32 +511,23 @@ class Outbound:
         if not buffers or self._ended or self.fault is not None:
             return None
         now = time.monotonic()
+        size = len(buffers[0]) if len(buffers) == 1 else FULL
         if (
-            not (self._queue or self._waiting)
-            and len(buffers) == 1
-            and len(buffers[0]) < FULL
-            and len(buffers[0]) <= self._capacity
-            and not (soon and now - self._wrote < _BURST)
-            and (put_one := self._wire.put_one) is not None
+            size > self._most_alone
+            or self._queue
+            or self._waiting
+            or (soon and now - self._wrote < _BURST)
+            or (put_one := self._wire.put_one) is None
         ):
-            return self._write_alone(Unsent(buffers, number), number, now, put_one)
-        entry = self._append(buffers, number, total_size(buffers))
-        if soon and self._hold():
-            return None
-        if self._waiting:
-            entry.behind = True
-            return entry if len(buffers) > 1 else None
-        return entry if self.write_queue() else None
-
-    def _write_alone(
-        self, entry: Unsent, number: int | None, now: float, put_one: Callable[[Unsent], None]
-    ) -> Unsent | None:
-        # Fast path, must equal putting it into the queue and `write_queue`: one small message that nothing is in front
-        # of, as nearly all are. It is in the queue meanwhile, so that an interrupt loses nothing. Where the socket does
-        # not take all of it, the queue is as it would be.
+            return self._write_behind(buffers, number, soon)
+        # Fast path, must equal `_write_behind`: one small message that nothing is in front of, as nearly all are. It is
+        # in the queue meanwhile, so that an interrupt loses nothing. Where the socket does not take all of it, the
+        # queue is as it would be.
+        entry = Unsent(buffers, number, size)
+        counts = entry.counts
         self._queue.append(entry)
-        self._size += entry.size
-        self.volume += entry.size
+        self._size += size
+        self.volume += size
         self.held = False
         self._wrote = now
         try:
@@ -544,17 +537,26 @@ class Outbound:
         except Exception as error:
             self._stop_writing(error)
         finally:
-            if number is not None and not entry.counts:
+            if number is not None and not counts:
                 self._taken_back(number)
-        if not entry.counts:
+        if not counts:
             self._progress = now if self._waiting else 0.0
             return entry if self._waiting else None
         self.writes += 1
-        if entry.counts[0] < entry.size:
+        if counts[0] < size:
             return entry if self.write_queue() else None
         self._queue.popleft()
-        self._size -= entry.size
+        self._size -= size
         return None
+
+    def _write_behind(self, buffers: list[Buffer], number: int | None, soon: bool) -> Unsent | None:
+        entry = self._append(buffers, number, total_size(buffers))
+        if soon and self._hold():
+            return None
+        if self._waiting:
+            entry.behind = True
+            return entry if len(buffers) > 1 else None
+        return entry if self.write_queue() else None
 
     def hold(self, buffers: list[Buffer], size: int) -> None:
         """Put a message into the queue; whoever calls this sees to it that :meth:`flush` is called soon.
@@ -570,7 +572,7 @@ class Outbound:
     def _append(self, buffers: list[Buffer], number: int | None, size: int) -> Unsent:
         queue = self._queue
         if not (queue and queue[-1].add(buffers, number, size)):
-            queue.append(Unsent(buffers, number))
+            queue.append(Unsent(buffers, number, size))
         self._size += size
         self.volume += size
         if self._size > self._capacity:

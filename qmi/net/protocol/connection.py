@@ -283,7 +283,7 @@ class Connection(RequestLayer):
         if frame is None or isinstance(frame.segments, MissingSegments):
             return True
         cost = self._cost_of(frame)
-        return not self._requests.has_room_to_serve(cost.total) or self._share.reserve(cost, wake)
+        return not self.requests.has_room_to_serve(cost.total) or self._share.reserve(cost, wake)
 
     def cancel_reservation(self) -> None:
         """What was reserved is not needed; with the lock."""
@@ -334,7 +334,7 @@ class Connection(RequestLayer):
         cost = self._cost_of(frame)
         if cost is _FREE and len(frame.body) <= LARGE_BODY:
             return
-        if not self._requests.has_room_to_serve(cost.total):
+        if not self.requests.has_room_to_serve(cost.total):
             raise UnaffordableValue(
                 f"requests of this peer that have no answer yet take up more than {self.limits.request_bytes >> 20} MiB"
             )
@@ -380,7 +380,7 @@ class Connection(RequestLayer):
             return
         self._read_message(kind, number, payload, events, newer=self._reader.minor > MINOR)
         if kind == REQUEST:
-            self._requests.note_cost(number, self._cost_of(frame))
+            self.requests.note_cost(number, self._cost_of(frame))
 
     def _fail(self, fault: str) -> list[Event]:
         stage = self._handshake.stage
@@ -466,7 +466,7 @@ class Connection(RequestLayer):
         self.is_ready = False
         self.deferred.clear()
         self._reader.abandon()
-        return [*self._requests.lose_all(self.title, reason), lost]
+        return [*self.requests.lose_all(self.title, reason), lost]
 
     # -- sending
 
@@ -507,7 +507,7 @@ class Connection(RequestLayer):
             self._pong(now)
 
     def _handle_undecodable(self, body: Buffer, fault: UndecodableValue, events: list[Event]) -> None:
-        event, answer = read_undecodable(self._requests, body, fault)
+        event, answer = read_undecodable(self.requests, body, fault)
         if event is not None:
             events.append(event)
         if answer is not None:

@@ -21,8 +21,11 @@ from qmi.net.protocol.kinds import REQUEST, VALUE
 HEAD = Struct(">BBBI")
 """A body from its beginning to its payload, if the number of its request has more than one and at most four bytes."""
 
-WHOLE = Struct(">3sBBIIQBBBI")
-"""A frame without segments and with such a body, from its beginning to the payload."""
+WRITTEN = Struct(">5sI12xBBBI")
+"""A frame without segments and with such a body, from its beginning to the payload: magic and version, the length of
+the body, that there are no segments; and the body."""
+READ = Struct(">4sBI13sBBI")
+"""The same for who reads it: what is compared together is one field."""
 SHORT = 256
 """Longer ones are not looked at here."""
 UNREAD = object()

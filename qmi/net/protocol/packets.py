@@ -45,6 +45,7 @@ from qmi.net.codec.rows import Memory
 from qmi.net.limits import SEGMENT_THRESHOLD, Buffer, Limits, ProtocolError, VersionError
 from qmi.net.protocol import fast_path, plain
 from qmi.net.protocol.bounds import KIND, MAX_INT, MESSAGES, OutOfBounds, describe_value, fields_to_wire
+from qmi.net.protocol.fast_path import HEAD, READ, SHORT, UNREAD, WRITTEN, read_body, read_payload
 from qmi.net.protocol.kinds import Kind
 
 MAGIC = b"QMI"
@@ -54,6 +55,16 @@ MINOR = 1
 HEADER = struct.Struct(">3sBBIIQ")
 _BEGIN = MAGIC + bytes((MAJOR, MINOR))
 _REST = struct.Struct(">IIQ")
+# What nearly each packet goes through, see :mod:`.fast_path`.
+_THREE_FIELDS = 0x83
+_FOUR_BYTES = 0x1A
+_VERSION = MAGIC + bytes((MAJOR,))
+_NO_SEGMENTS = bytes(12) + bytes((_THREE_FIELDS,))
+_HEADER_SIZE = HEADER.size
+_BODY_AHEAD = HEAD.size
+_AHEAD = READ.size
+_read_ahead = READ.unpack_from
+_write_ahead = WRITTEN.pack
 SCRATCH_SIZE = 65536
 
 Allocator: TypeAlias = Callable[[int], Memory]
@@ -282,17 +293,16 @@ class FrameReader:
         Returns:
             Kind, number and payload; None if :meth:`buffer_updated` has to be called.
         """
-        whole = fast_path.WHOLE
-        if self._lent is not None or self._head or self._partial is not None or not whole.size < size < fast_path.SHORT:
+        if self._lent is not None or self._head or self._partial is not None or not _AHEAD < size < SHORT:
             return None
         data = bytes(self._scratch[:size])
-        magic, major, minor, length, segments, total, start, kind, width, number = whole.unpack_from(data)
-        if start != 0x83 or width != 0x1A or segments or total or magic != MAGIC or major != MAJOR:
+        version, minor, length, no_segments, kind, width, number = _read_ahead(data)
+        if version != _VERSION or no_segments != _NO_SEGMENTS or width != _FOUR_BYTES:
             return None
-        if length != size - HEADER.size or length > self._max_whole:
+        if length != size - _HEADER_SIZE or length > self._max_whole:
             return None
-        payload = fast_path.read_payload(kind, data[whole.size :])
-        if payload is fast_path.UNREAD:
+        payload = read_payload(kind, data[_AHEAD:])
+        if payload is UNREAD:
             return None
         self.minor = minor
         return kind, number, payload
@@ -406,8 +416,6 @@ class FrameReader:
 # -- packets
 
 _LAST_KIND = KIND.high
-_USUAL = (24, 1 << 32)
-"""Numbers from and below which the head of a body has the length of :data:`.fast_path.HEAD`."""
 NOTHING = Encoded(b"\xf6", [])
 """The payload None."""
 
@@ -417,7 +425,7 @@ def head(kind: Kind, number: int) -> bytes:
     if number < 24:
         return bytes((0x83, kind, number))
     if number < 1 << 32:
-        return fast_path.HEAD.pack(0x83, kind, 0x1A, number)
+        return HEAD.pack(0x83, kind, 0x1A, number)
     return struct.pack(">BBBQ", 0x83, kind, 0x1B, number)
 
 
@@ -426,9 +434,8 @@ def write_packet(kind: Kind, number: int, encoded: Encoded = NOTHING) -> list[Bu
     payload, segments = encoded
     if segments:
         return pack(head(kind, number) + payload, segments)
-    if _USUAL[0] <= number < _USUAL[1]:  # the same in one step
-        size = fast_path.HEAD.size + len(payload)
-        return [fast_path.WHOLE.pack(MAGIC, MAJOR, MINOR, size, 0, 0, 0x83, kind, 0x1A, number) + payload]
+    if 24 <= number < 1 << 32:  # the same in one step
+        return [_write_ahead(_BEGIN, _BODY_AHEAD + len(payload), _THREE_FIELDS, kind, _FOUR_BYTES, number) + payload]
     return [small_frame(head(kind, number), payload)]
 
 
@@ -443,7 +450,7 @@ def read_packet(codec: Codec, frame: Frame) -> tuple[int, int, object]:
         ProtocolError: If it is no packet.
     """
     body, segments = frame
-    if not segments and (packet := fast_path.read_body(body)) is not None:
+    if not segments and (packet := read_body(body)) is not None:
         return packet
     return _check_packet(codec.decode(body, segments))
 

@@ -438,6 +438,7 @@ class RequestLayer(ABC):
 
     Attributes:
         is_ready: Whether the handshake is done and the link is there.
+        requests: What is open on either side; with the lock of the driver, or for a guess.
         lost: Why the link is gone, None while it is there.
         outbox: What the protocol itself has to say.
         handed_over: To be called with the number of a request when the transport is about to get its first byte: from
@@ -448,11 +449,11 @@ class RequestLayer(ABC):
 
     def __init__(self, codec: Codec, open_requests: int, request_bytes: int, share: Share) -> None:
         self._codec = codec
-        self._requests = OpenRequests(open_requests, request_bytes, share)
+        self.requests: OpenRequests = OpenRequests(open_requests, request_bytes, share)
         self.lost: PeerLost | None = None
         self.is_ready: bool = False
         self.outbox: list[Buffer] = []
-        self.handed_over: Callable[[int], None] = self._requests.queued.discard
+        self.handed_over: Callable[[int], None] = self.requests.queued.discard
         self.chain_there: Callable[[tuple[str, ...]], tuple[str, ...]] | None = None
 
     @property
@@ -463,22 +464,17 @@ class RequestLayer(ABC):
     @property
     def open_request_count(self) -> int:
         """How many requests of this side have no answer yet, cancelled ones included."""
-        return self._requests.asked_count
+        return self.requests.asked_count
 
     @property
     def served_request_count(self) -> int:
         """How many requests of the other side have no answer yet."""
-        return len(self._requests.being_served)
-
-    @property
-    def next_number(self) -> int:
-        """The number of the request that is sent next."""
-        return self._requests.last_asked + 1
+        return len(self.requests.being_served)
 
     @property
     def lacks_room(self) -> bool:
         """Whether requests are put off until the other side has answered some of the large ones that it has."""
-        return self._requests.lacks_room
+        return self.requests.lacks_room
 
     # -- requests and signals of this side
 
@@ -505,7 +501,7 @@ class RequestLayer(ABC):
 
     def has_room_for(self, cost: int) -> bool:
         """Whether a request may go out, for the cost of those that the other side has not answered yet."""
-        return not cost or not self.is_ready or self._requests.has_room_to_ask(cost)
+        return not cost or not self.is_ready or self.requests.has_room_to_ask(cost)
 
     def send_request(self, message: Request, encoded: Encoded | None = None, cost: int = 0) -> tuple[int, list[Buffer]]:
         """Open a request, whose cost was found to have room.
@@ -521,22 +517,22 @@ class RequestLayer(ABC):
         if not self.is_ready:
             raise self._not_ready(message)
         what = f"{message.object}.{message.method}" if type(message) is Call else describe(message)
-        number = self._requests.ask(what, cost)
+        number = self.requests.ask(what, cost)
         if not number:
-            raise self._requests.too_many(what, self.title)
+            raise self.requests.too_many(what, self.title)
         return number, write_packet(REQUEST, number, encoded)
 
     def taken_back(self, number: int) -> None:
         """The transport did not get the first byte of this request after all."""
-        self._requests.taken_back(number)
+        self.requests.taken_back(number)
 
     def cancel_request(self, number: int) -> list[Buffer]:
         """Give up a request, or leave its stream. Nothing to write: take the request out of the queue."""
-        return write_packet(Kind.CANCEL, number) if self._requests.cancel(number) else []
+        return write_packet(Kind.CANCEL, number) if self.requests.cancel(number) else []
 
     def send_credit(self, number: int, count: int) -> list[Buffer]:
         """Allow the other side to send this many more items of a stream; nothing if the stream has ended."""
-        if not self._requests.give_credit(number, count):
+        if not self.requests.give_credit(number, count):
             return []
         return write_packet(Kind.CREDIT, number, Encoded(self._codec.encode(count).payload, []))
 
@@ -584,7 +580,7 @@ class RequestLayer(ABC):
         if self.lost is not None:
             return []
         kind, data = encoded or self.encode_reply(reply)
-        requests = self._requests
+        requests = self.requests
         served = requests.being_served.get(number) or requests.served(number)  # which raises
         if served.streaming and kind is VALUE:
             raise QMI_RuntimeException(f"Request {number} is a stream; it ends by end_stream or a Failure")
@@ -595,15 +591,15 @@ class RequestLayer(ABC):
         """Answer a request by a stream; items may be sent once there is credit."""
         if self.lost is not None:
             return []
-        self._requests.change_served(number, self._requests.served(number)._replace(streaming=True))
-        self._requests.free_served(number)
+        self.requests.change_served(number, self.requests.served(number)._replace(streaming=True))
+        self.requests.free_served(number)
         return write_packet(Kind.STREAM, number)
 
     def credit(self, number: int) -> int:
         """How many items may be sent now; none if nobody reads them any more."""
         if self.lost is not None:
             return 0
-        served = self._requests.served(number)
+        served = self.requests.served(number)
         return 0 if served.cancelled else served.credit
 
     def send_item(self, number: int, value: object) -> list[Buffer]:
@@ -613,21 +609,21 @@ class RequestLayer(ABC):
             QMI_ValueNotSendableException: If it cannot be sent; the stream is still open then.
             QMI_RuntimeException: If there is no credit, or no stream.
         """
-        if self.lost is not None or (served := self._requests.served(number)).cancelled:
+        if self.lost is not None or (served := self.requests.served(number)).cancelled:
             return []
         if not served.streaming or served.credit < 1:
             raise QMI_RuntimeException(f"There is no credit for an item of request {number}")
         encoded = self._codec.encode(value, "item")
-        self._requests.change_served(number, served._replace(credit=served.credit - 1))
+        self.requests.change_served(number, served._replace(credit=served.credit - 1))
         return write_packet(Kind.ITEM, number, encoded)
 
     def end_stream(self, number: int) -> list[Buffer]:
         """End a stream after its last item."""
         if self.lost is not None:
             return []
-        if not self._requests.served(number).streaming:
+        if not self.requests.served(number).streaming:
             raise QMI_RuntimeException(f"Request {number} is no stream")
-        self._requests.finish(number)
+        self.requests.finish(number)
         return write_packet(Kind.END, number)
 
     # -- what came
@@ -646,7 +642,7 @@ class RequestLayer(ABC):
             ProtocolError: If the packet makes no sense.
         """
         if kind == VALUE:
-            if self._requests.answered(number, by_value=True):
+            if self.requests.answered(number, by_value=True):
                 events.append(ReplyReceived(number, _NONE if payload is None else Value(payload)))
         elif kind == REQUEST:
             self._read_request(number, payload, events, newer)
@@ -659,13 +655,13 @@ class RequestLayer(ABC):
                 events.append(SignalsReceived([signal]))
         elif (reader := _READERS.get(kind)) is not None:
             check_payload(kind, payload, newer=newer, fault=ProtocolError)
-            if (event := reader(self._requests, number, payload)) is not None:
+            if (event := reader(self.requests, number, payload)) is not None:
                 events.append(event)
         elif not newer:
             raise ProtocolError(f"there is no packet of kind {kind}")
 
     def _read_request(self, number: int, payload: object, events: list[Event], newer: bool) -> None:
-        requests = self._requests
+        requests = self.requests
         if not requests.serve(number):
             fault = f"{requests.limit} requests of this peer have no answer yet, which is the limit"
             self._refuse(number, QMI_RuntimeException(fault))

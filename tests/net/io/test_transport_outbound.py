@@ -401,8 +401,7 @@ def test_writer_that_was_full_notifies_when_half_of_it_is_gone(bench: Bench) -> 
 
 
 def test_outbound_that_nobody_found_full_does_not_stay_worth_asking() -> None:
-    bench = Bench(Clock())
-    bench.out._capacity = 100
+    bench = Bench(Clock(), capacity=100)
 
     def worth_asking() -> bool:
         return bench.out.may_be_full

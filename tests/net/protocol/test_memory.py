@@ -386,7 +386,7 @@ def test_memory_is_free_when_the_link_of_a_large_frame_is_lost(moment: str) -> N
 def test_memory_is_free_when_a_request_is_refused(what: str) -> None:
     memory, ((_, server),) = shared(1)
     if what == "too many requests":
-        server._requests.limit = 0
+        server.requests.limit = 0
     body = (
         head(Kind.REQUEST, 1)
         + {
