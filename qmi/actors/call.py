@@ -231,7 +231,7 @@ class Handle:
     ) -> QMI_RpcFuture[object]:
         token = self._shown_token() if self.open_blocks else self.token
         try:
-            actor = self._find_actor()
+            actor = None if self._is_elsewhere else self._find_actor()
         except QMI_Exception as error:  # it is gone: goes to the caller
             return failed_future(str(self.address), error)
         if actor is None:

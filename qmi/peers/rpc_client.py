@@ -115,11 +115,11 @@ class RemoteCall(QMI_RpcFuture[Any]):
     def _wait_in_thread(self, timeout: float | None, execution: Execution | None, left: float | None = None) -> None:
         # A thread that waits reads the link for itself, if nobody else does. Not in the code of an object: what is done
         # for others must not seem to be done by it.
-        began = time.monotonic()
+        began = 0.0 if timeout is None else time.monotonic()
         # One that nobody else may wait for was sent a moment ago, by this thread unless a handler may break in.
         asked = self._callbacks is None and not self._left_to_loop
         # Ending begins with this lock (:mod:`qmi.actors.future`), which is asked in less time than a function.
-        self._link.drive_io(self._once.locked, timeout, reading=execution is None, asked=asked)
+        self._link.drive_io(self._once.locked, timeout, reads=execution is None, asked=asked)
         if not self._done:
             left = None if timeout is None else max(0.0, timeout - (time.monotonic() - began))
             super()._wait_in_thread(timeout, execution, left)

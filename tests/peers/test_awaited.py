@@ -95,10 +95,10 @@ async def test_call_that_cannot_be_sent_fails_with_its_place_before_anything_goe
 ) -> None:
     here, _ = contexts
     bench: Any = await here.get_instrument("there.bench")
-    writes = here.link_to("there")._out.writes
+    written = here.link_to("there")._out.volume
     with pytest.raises(QMI_ValueNotSendableException, match=r"args\[0\]\[1\]"):
         await bench.echo([1, threading.Lock()])
-    assert here.link_to("there")._out.writes == writes
+    assert here.link_to("there")._out.volume == written
 
 
 async def test_the_loss_of_the_link_is_told_apart_from_what_never_went_out(contexts: tuple[Context, Context]) -> None:

@@ -470,11 +470,12 @@ class Link:
         more, events = self._receive()
         deliver = self._delivery.deliver
         while True:
-            for index, event in enumerate(events):
+            rest = iter(events)
+            for event in rest:
                 kind = type(event)
                 is_usual = kind is ReplyReceived or (kind is RequestReceived and type(event.message) is Call)  # type: ignore[union-attr]
                 if not is_usual and is_for_the_loop(event):
-                    return more, events[index:]
+                    return more, [event, *rest]
                 deliver(event)
             if not self._connection.deferred or (frame := self._connection.large_frame) is None:
                 return more, []
@@ -482,15 +483,13 @@ class Link:
                 return more, [LargeFrameReceived()]
             events = self._decoded(self._large.decode(frame))
 
-    def drive_io(
-        self, done: Callable[[], object], timeout: float | None, *, reading: bool, asked: bool = False
-    ) -> None:
+    def drive_io(self, done: Callable[[], object], timeout: float | None, *, reads: bool, asked: bool = False) -> None:
         """Help a caller that waits for an answer: write what was held back, and read.
 
         Args:
             done: Whether the answer is there.
             timeout: For how long to read at most, in seconds.
-            reading: Whether the caller may read, if nobody else does.
+            reads: Whether the caller may read, if nobody else does.
             asked: As :meth:`~qmi.runtime.sigint.ProgramHandlers.may_run_here` has it.
         """
         if PROGRAM_HANDLERS.may_run_here(asked=asked):
@@ -500,7 +499,7 @@ class Link:
         try:
             if self._out.held:
                 self._out.flush()
-            self._reader.drive_io(done, timeout) if reading else self._reader.forgo()
+            self._reader.drive_io(done, timeout) if reads else self._reader.forgo()
         except Exception as error:  # the caller has nothing to do with it; it learns that the link is lost
             self.fault("reading for a caller", error)
 

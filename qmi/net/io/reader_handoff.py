@@ -377,18 +377,17 @@ class ReaderHandoff:
                 duration = min(self._look_for(self._for_answers, now), _LONGEST if timeout is None else timeout)
                 if duration > 0:  # who does not look learns nothing
                     self._spin(done, now, duration, self._for_answers)
+            wait = self._poll
             # Whoever had the right before may have left something to the loop. All else has just been looked at, and is
-            # again after the first wait.
-            is_first = True
-            # Also where there is always more to read: its time ends, and Ctrl-C strikes as soon as it waits elsewhere.
-            while not done() and not INTERRUPTS.pending and (not self.rest if is_first else self._may_read()):
+            # again after the first wait. Also where there is always more to read: its time ends, and Ctrl-C strikes as
+            # soon as it waits elsewhere.
+            while not (done() or INTERRUPTS.pending or self.rest):
                 left = _LONGEST if end is None else min(_LONGEST, end - time.monotonic())
-                milliseconds = _LONGEST_WAIT if end is None else max(0, round(left * 1000))
-                if self._more or (self._poll(milliseconds) if is_first else self._wait(milliseconds)):
+                if self._more or wait(_LONGEST_WAIT if end is None else max(0, round(left * 1000))):
                     self._read()
-                if left <= 0:
+                if done() or left <= 0 or not self._source.is_for_threads:
                     break
-                is_first = False
+                wait = self._wait
             if self._more:
                 self._read_rest()
         finally:

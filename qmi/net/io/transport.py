@@ -85,13 +85,12 @@ class Unsent:
         behind: Whether it was put behind what waited for the socket already.
     """
 
-    __slots__ = ("_ends", "_numbers", "behind", "buffers", "counts", "size")
+    __slots__ = ("_parts", "behind", "buffers", "counts", "size")
 
     def __init__(self, buffers: list[Buffer], number: int | None = None, size: int = -1) -> None:
         self.buffers: list[Buffer] = list(buffers)
         # For each part, where it ends among the buffers, and which request it is.
-        self._ends: list[int] = [len(buffers)]
-        self._numbers: list[int | None] = [number]
+        self._parts: list[tuple[int, int | None]] = [(len(buffers), number)]
         self.size: int = total_size(buffers) if size < 0 else size
         self.counts: list[int] = []
         self.behind: bool = False
@@ -105,21 +104,26 @@ class Unsent:
         if self.size >= FULL or self.counts:
             return False
         self.buffers += buffers
-        self._ends.append(len(self.buffers))
-        self._numbers.append(number)
+        self._parts.append((len(self.buffers), number))
         self.size += size
         return True
 
     def remove(self, number: int) -> None:
         """Take a request out of it, if nothing of that has been written yet, whatever has been of those before it."""
-        if number not in self._numbers or number in self.begun():
+        if number in self.begun():
             return
-        index = self._numbers.index(number)
-        begin = self._ends[index - 1] if index else 0
-        count = self._ends[index] - begin
-        del self._numbers[index], self.buffers[begin : begin + count]
-        self._ends = self._ends[:index] + [end - count for end in self._ends[index + 1 :]]
-        self.size = total_size(self.buffers)
+        kept: list[tuple[int, int | None]] = []
+        begin = removed = 0
+        for end, each in self._parts:
+            if each == number:
+                del self.buffers[begin - removed : end - removed]
+                removed += end - begin
+            else:
+                kept.append((end - removed, each))
+            begin = end
+        if removed:
+            self._parts = kept
+            self.size = total_size(self.buffers)
 
     def rest(self) -> list[Buffer]:
         """What has not been written yet."""
@@ -147,7 +151,7 @@ class Unsent:
             if taken < size and type(buffer) is memoryview and not _never_changes(buffer):
                 if taken > 0:
                     self.buffers[index : index + 1] = [buffer[:taken], buffer[taken:]]
-                    self._ends = [end + 1 if end > index else end for end in self._ends]
+                    self._parts = [(end + 1 if end > index else end, number) for end, number in self._parts]
                     size = taken
                 else:
                     found.append(buffer)
@@ -163,17 +167,15 @@ class Unsent:
 
     def not_begun(self) -> list[int]:
         """The requests of which the connection has taken nothing yet."""
-        if not self.counts:
-            return [number for number in self._numbers if number is not None]
-        begun = self.begun()
-        return [number for number in self._numbers if number is not None and number not in begun]
+        begun = self.begun() if self.counts else ()
+        return [number for _, number in self._parts if number is not None and number not in begun]
 
     def begun(self) -> list[int]:
         """The requests of which the connection has taken a byte."""
         taken = sum(self.counts)
         numbers = []
         begin = 0
-        for end, number in zip(self._ends, self._numbers, strict=True):
+        for end, number in self._parts:
             if taken <= 0:
                 break
             if number is not None:
@@ -316,7 +318,6 @@ class Outbound:
         held: Whether what is in the queue waits for what comes after it; see :meth:`flush`.
         fault: Why nothing is written any more, None as long as all is well.
         error: The exception that nobody foresaw, if that is why.
-        writes: How often something was given to the connection.
         volume: How many bytes were to be written so far.
     """
 
@@ -347,7 +348,6 @@ class Outbound:
         self.may_be_full: bool = False  # an attribute, since each call looks at it several times
         self.fault: str | None = None
         self.error: Exception | None = None
-        self.writes: int = 0
         self.volume: int = 0
         self._queue: deque[Unsent] = deque()
         self._size = 0
@@ -508,7 +508,7 @@ class Outbound:
         Returns:
             What is left for the caller to give to :meth:`settle`, None if there is nothing.
         """
-        if not buffers or self._ended or self.fault is not None:
+        if self.fault is not None:
             return None
         now = time.monotonic()
         size = len(buffers[0]) if len(buffers) == 1 else FULL
@@ -542,7 +542,6 @@ class Outbound:
         if not counts:
             self._progress = now if self._waiting else 0.0
             return entry if self._waiting else None
-        self.writes += 1
         if counts[0] < size:
             return entry if self.write_queue() else None
         self._queue.popleft()
@@ -550,6 +549,8 @@ class Outbound:
         return None
 
     def _write_behind(self, buffers: list[Buffer], number: int | None, soon: bool) -> Unsent | None:
+        if not buffers or self._ended:
+            return None
         entry = self._append(buffers, number, total_size(buffers))
         if soon and self._hold():
             return None
@@ -618,7 +619,6 @@ class Outbound:
                 entry = queue[0]
                 if sum(entry.counts) < entry.size:
                     self._put(entry)
-                    self.writes += 1
                     self._progress = 0.0
                 else:
                     queue.popleft()
@@ -679,6 +679,7 @@ class Outbound:
         """The link is lost: what has not gone out never will, since its senders are told so."""
         self._cut = self._cut or bool(self._queue and self._queue[0].counts)
         self._ended = True
+        self._most_alone = -1
         self.held = False
         if self._found_full:
             self._found_full = self.may_be_full = False

@@ -248,12 +248,13 @@ class OpenRequests:
         """
         if number not in self._asked or number in self.queued:
             return self._is_open(number)
-        if by_value and number in self._credit and number not in self._cancelled:
-            raise ProtocolError(f"request {number} is a stream, but was answered by a value")
+        if self._credit and number in self._credit:
+            if by_value and number not in self._cancelled:
+                raise ProtocolError(f"request {number} is a stream, but was answered by a value")
+            del self._credit[number]
         del self._asked[number]
         if self._asked_costs.by_number:
             self._free(number)
-        self._credit.pop(number, None)
         if number in self._cancelled:
             self._cancelled.remove(number)
             return False

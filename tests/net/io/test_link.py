@@ -219,7 +219,7 @@ async def test_loop_goes_on_reading_without_what_a_rush_needs(
 async def test_object_that_waits_for_another_one_does_not_keep_others_from_reading() -> None:
     async with joined(readers=RushReader(unforeseen)) as pair:
         pair.a._handoff._answered = pair.a._handoff._reads_soon = 10_000.0
-        pair.a.drive_io(lambda: True, None, reading=False)
+        pair.a.drive_io(lambda: True, None, reads=False)
         assert pair.a._handoff._reads_soon == 0.0
         assert pair.a._handoff.answered == 10_000.0, "it has"
 
@@ -334,7 +334,7 @@ async def test_request_that_was_not_delivered_is_not_written_after_all(
         dispatch = pair.a._dispatch
 
         def slow_dispatch(events: list[Any]) -> None:
-            pair.a.drive_io(lambda: True, 0, reading=False)  # somebody else is about to wait for an answer
+            pair.a.drive_io(lambda: True, 0, reads=False)  # somebody else is about to wait for an answer
             dispatch(events)
 
         pair.a._dispatch = slow_dispatch  # type: ignore[method-assign]
