@@ -67,6 +67,7 @@ END_SIGNALS: Final = tuple(int(getattr(signal, name)) for name in ("SIGTERM", "S
 _OF_PROGRAMS: Final = tuple(
     int(getattr(signal, name)) for name in ("SIGALRM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
 )
+_IGNORED: Final = int(signal.SIG_IGN)
 _ALL_SIGNALS: Final = tuple(sorted(map(int, signal.valid_signals())))
 _LOOK_AT_HANDLERS = 0.05
 """How often, in seconds, the handlers of all signals are looked at."""
@@ -191,7 +192,9 @@ class InterruptHandler:
 
     def is_exposed(self) -> bool:
         """Whether this is the main thread and a handler of the program may raise an exception here at any moment."""
-        return current_handler(SIGINT) is not self.handler and _in_main_thread() and self.whose() is Handler.PROGRAM
+        handler = current_handler(SIGINT)
+        is_other = callable(handler) and handler is not self.handler
+        return is_other and _in_main_thread() and self.whose() is Handler.PROGRAM
 
     # What calls do first
 
@@ -200,9 +203,11 @@ class InterruptHandler:
 
         For the beginning of calls. A loop of nothing but calls might never be interrupted elsewhere.
         """
-        if not _in_main_thread():
+        handler = current_handler(SIGINT)
+        # A shell's script has what it starts in the background ignore Ctrl-C: each call of such a program comes here.
+        if (handler == _IGNORED and not self.pending) or not _in_main_thread():
             return
-        if current_handler(SIGINT) is not self.handler:
+        if handler is not self.handler:
             self._take_over()
         if self.pending:
             self.raise_pending(sys._getframe(1))

@@ -187,15 +187,12 @@ class Rush:
             stays = False
             rest: list[Event] = []
             try:
-                for _ in range(_MOST_READS):
+                more, rest = member.read_once()
+                again = _MOST_READS
+                while more and (again := again - 1) and not rest and member.is_for_threads:
                     more, rest = member.read_once()
-                    stays = not rest and member.is_for_threads
-                    if not (stays and more):
-                        break
-                else:  # it is said so much that the others would wait
-                    stays = False
+                stays = not more and not rest and member.is_for_threads
             except Exception as error:  # who reads it has nothing to do with it
-                stays = False
                 member.fault("reading in a thread", error)
             if not stays:
                 self._remove(number, part, rest)
