@@ -27,11 +27,12 @@ class Worker:
 
     Attributes:
         bell: Wakes the thread where it waits for the next request by itself.
+        idle: Where the thread waits when its job is done, until there is another one; set by the thread, for once.
         is_wanted: Tells whether there is a job to do, or the thread shall end. No method, which would take several
             times as long.
     """
 
-    __slots__ = ("__weakref__", "_idle", "_inherited", "_jobs", "_lost", "_thread", "bell", "is_wanted", "name")
+    __slots__ = ("__weakref__", "_inherited", "_jobs", "_lost", "_thread", "bell", "idle", "is_wanted", "name")
 
     def __init__(self, name: str, lost: Callable[[Exception | None], object]) -> None:
         self.name: str = name
@@ -41,7 +42,7 @@ class Worker:
         self.bell: Doorbell = Doorbell()
         self._thread: threading.Thread | None = None
         self._inherited = False
-        self._idle: Callable[[Idler], object] | None = None  # known to the thread alone
+        self.idle: Callable[[Idler], object] | None = None
         abandon_in_child(self)
 
     def abandon(self) -> None:
@@ -53,10 +54,6 @@ class Worker:
         self._jobs.put(job)
         if self.bell.is_listening:
             self.bell.ring()
-
-    def idle_by(self, idle: Callable[[Idler], object]) -> None:
-        """Have the thread wait in a function when its job is done, until there is another one."""
-        self._idle = idle
 
     def finish(self) -> None:
         """Let the thread end when its jobs are done."""
@@ -93,8 +90,8 @@ class Worker:
             if self._inherited:
                 end_child(self.name)
             del job  # what the job refers to must not live until the next one comes
-            if self._idle is not None:
-                idle, self._idle = self._idle, None
+            if self.idle is not None:
+                idle, self.idle = self.idle, None
                 idle(self)
 
     def is_current(self) -> bool:

@@ -86,7 +86,7 @@ class ServedCall(Served, PendingCall):
 
     def idle(self, thread: Idler) -> None:
         """Have it wait at the link for the next request; what it has answered does not live until then."""
-        thread.idle_by(self._serving.link.idle)
+        thread.idle = self._serving.link.idle
 
 
 class ServedAcquire(Served, AcquireTurn):

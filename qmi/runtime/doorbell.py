@@ -56,7 +56,13 @@ class Doorbell:
 
 
 class Idler(Protocol):
-    """A thread that has just answered a request, and has nothing to do until the next one."""
+    """A thread that has just answered a request, and has nothing to do until the next one.
+
+    Attributes:
+        idle: Where it waits when it has dropped what it has answered; set in this thread.
+    """
+
+    idle: Callable[[Idler], object] | None
 
     @property
     def bell(self) -> Doorbell:
@@ -65,6 +71,3 @@ class Idler(Protocol):
     @property
     def is_wanted(self) -> Callable[[], object]:
         """Tells whether it has something to do. It is asked several times for each message."""
-
-    def idle_by(self, idle: Callable[[Idler], object]) -> None:
-        """Have it wait in a function when it has dropped what it has answered; in this thread."""

@@ -79,15 +79,13 @@ class AnsweredThread:
 
     def __init__(self, link: LetterLink | None = None) -> None:
         self.bell = Doorbell()
+        self.idle: Callable[[Idler], object] | None = None
         self.given = False
         self._link = link
         self._before = 0 if link is None else len(link.read)
 
     def is_wanted(self) -> bool:
         return self.given or (self._link is not None and len(self._link.read) > self._before)
-
-    def idle_by(self, idle: Callable[[Idler], object]) -> None:
-        raise AssertionError("it is idle")
 
     def give(self) -> None:
         self.given = True

@@ -118,29 +118,32 @@ class _Habit:
 
     That is so when the object takes its time, and on a busy machine, where whoever looks keeps the other side from
     running. Now and then it is tried all the same.
+
+    Attributes:
+        in_vain: How often in a row it was; as long as that is 0, there is nothing to decide or to learn.
     """
 
-    __slots__ = ("_again", "_in_vain", "_skipped")
+    __slots__ = ("_again", "_skipped", "in_vain")
 
     def __init__(self, again: int = _TRY_AGAIN) -> None:
         self._again = again
-        self._in_vain = 0
+        self.in_vain: int = 0
         self._skipped = 0
 
     def is_worth_it(self) -> bool:
         """Whether to wait here this time."""
-        if self._in_vain < _OFTEN_IN_VAIN:
+        if self.in_vain < _OFTEN_IN_VAIN:
             return True
         self._skipped = (self._skipped + 1) % self._again
         return not self._skipped
 
     def stop(self) -> None:
         """Not for a while."""
-        self._in_vain = _OFTEN_IN_VAIN
+        self.in_vain = _OFTEN_IN_VAIN
 
     def learn(self, *, came: bool) -> None:
         """Whether something came."""
-        self._in_vain = 0 if came else min(self._in_vain + 1, _OFTEN_IN_VAIN)
+        self.in_vain = 0 if came else min(self.in_vain + 1, _OFTEN_IN_VAIN)
 
 
 class ReaderHandoff:
@@ -410,7 +413,7 @@ class ReaderHandoff:
             # Without the right: whoever reads meanwhile notes another volume, so that this looks for longer or not as
             # long.
             duration = self._look_for(self._for_requests, now)
-        sleeps = self._idling.is_worth_it()
+        sleeps = not self._idling.in_vain or self._idling.is_worth_it()
         if not (duration or sleeps) or self.rest or not self._source.is_for_threads or not self._right.acquire(False):
             self._open_for_others()
             return
@@ -453,7 +456,8 @@ class ReaderHandoff:
                 break
             self._read()
             came = bool(thread.is_wanted())
-        self._idling.learn(came=came)
+        if not came or self._idling.in_vain:
+            self._idling.learn(came=came)
 
     def _poller_with(self, bell: Doorbell) -> tuple[Doorbell, int, Poller]:
         assert self.gate is not None
@@ -470,13 +474,15 @@ class ReaderHandoff:
         volume = self._source.volume
         duration = _SPIN + min(max(volume - self._volume, 0) * _PER_BYTE, _MOST_FOR_BYTES)
         self._volume = volume
-        return duration if now - self._heard < duration and habit.is_worth_it() else 0.0
+        return duration if now - self._heard < duration and (not habit.in_vain or habit.is_worth_it()) else 0.0
 
     def _spin(self, enough: Callable[[], object], now: float, duration: float, habit: _Habit) -> None:
         end = now + duration
-        while now < end and not enough() and self._source.is_up and not self.rest:
+        while now < end and not enough() and not self.rest:
             if self._more or self._poll(0):
                 self._read()
+                if not self._source.is_up:
+                    break
                 now = time.monotonic()
                 continue
             before = time.monotonic()
@@ -488,7 +494,9 @@ class ReaderHandoff:
                 habit.stop()
                 return
         # What the other side has said while it had this processor is read by the first step that follows.
-        habit.learn(came=bool(enough()) or self._poll(0))
+        came = bool(enough()) or self._poll(0)
+        if not came or habit.in_vain:
+            habit.learn(came=came)
 
     def _read_rest(self) -> None:
         # TLS may hold messages that the socket, and so the gate, does not tell of: whoever stands by would sleep on.
@@ -518,7 +526,9 @@ class ReaderHandoff:
             self._uses += 1
             if self._uses >= _OFTEN and not self.is_watched:
                 self._count()
-        if self._has_more_to_come() and is_for_loop:
+        if self._is_retired and not self._has_more_to_come():
+            return
+        if is_for_loop:
             # Nothing more may come, so that the gate would keep the loop asleep. Whoever takes the right meanwhile
             # finds the rest, and calls the loop as well.
             self.is_called = True

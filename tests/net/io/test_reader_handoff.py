@@ -434,7 +434,7 @@ def test_thread_does_not_wait_here_without_a_descriptor(
     monkeypatch.setattr(Doorbell, "fileno", none_left)
     for _ in range(8):
         handoff.idle(Thread())
-    assert handoff._idling._in_vain == 8
+    assert handoff._idling.in_vain == 8
     assert handoff.take()
 
 
@@ -503,7 +503,7 @@ def test_thread_with_something_to_do_neither_looks_nor_learns(
     thread.is_wanted = lambda: True  # type: ignore[method-assign]
     handoff.idle(thread)
     assert link.letters() == ""
-    assert handoff._for_requests._in_vain == 1
+    assert handoff._for_requests.in_vain == 1
 
 
 @pytest.mark.parametrize("who", ["caller", "idle"])
@@ -525,7 +525,7 @@ def test_nobody_looks_for_what_comes_of_one_that_sleeps(
         assert link.letters() == "a"
         assert time.monotonic() - handoff._heard < 100, "what it has read tells that the other side is awake"
         assert len(looks) == count
-    assert handoff._for_answers._in_vain == handoff._for_requests._in_vain == 0, "and who does not look learns nothing"
+    assert handoff._for_answers.in_vain == handoff._for_requests.in_vain == 0, "and who does not look learns nothing"
 
 
 @pytest.mark.parametrize("who", ["caller", "idle"])
@@ -584,7 +584,7 @@ def test_who_looks_where_others_want_the_processor_sleeps_from_then_on(
     monkeypatch.setattr(handoff_module, "_let_others_run", takes_its_turn)
     handoff.drive_io(lambda: link.has(1), None)
     assert link.letters() == "a"
-    assert handoff._for_answers._in_vain == 8, "although it came before the look was over"
+    assert handoff._for_answers.in_vain == 8, "although it came before the look was over"
 
 
 def test_caller_looks_no_longer_than_it_waits(
@@ -598,7 +598,7 @@ def test_caller_looks_no_longer_than_it_waits(
 def test_caller_who_does_not_wait_learns_nothing(link: Link, handoff: ReaderHandoff) -> None:
     for _ in range(8):
         handoff.drive_io(never, 0.0)
-    assert handoff._for_answers._in_vain == 0, "and those who wait later look first all the same"
+    assert handoff._for_answers.in_vain == 0, "and those who wait later look first all the same"
 
 
 def test_thread_that_was_overtaken_looks_no_longer_than_usual(link: Link, handoff: ReaderHandoff) -> None:

@@ -17,7 +17,7 @@ from qmi.net.io.gate_watch import GateWatch
 from qmi.net.io.reader_handoff import ReaderHandoff
 from qmi.net.io.rush import Reader, Rush, RushReader
 from qmi.net.protocol.events import Event
-from qmi.runtime.doorbell import Doorbell
+from qmi.runtime.doorbell import Doorbell, Idler
 from tests.support.hunting import LIMIT, restless_threads, rounds
 from tests.support.joined_links import unforeseen
 from tests.support.letter_links import LOST, LetterLink
@@ -67,14 +67,12 @@ class Thread:
 
     def __init__(self, *links: Link, enough: int = 1) -> None:
         self.bell = Doorbell()
+        self.idle: Callable[[Idler], object] | None = None
         self._links = links
         self._enough = enough
 
     def is_wanted(self) -> bool:
         return sum(len(link.read) for link in self._links) >= self._enough
-
-    def idle_by(self, idle: object) -> None:
-        raise AssertionError
 
 
 @contextmanager
