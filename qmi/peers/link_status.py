@@ -89,7 +89,7 @@ def _status(member: PeerConnection, links: CountedLinks) -> LinkStatus:
         heard=0.0 if counted is None else max(time.monotonic() - counted.connection.last_heard, 0.0),
         requests=0 if counted is None else counted.connection.requests.last_asked,
         open_requests=link.open_requests,
-        served_requests=0 if counted is None else counted.connection.served_request_count,
+        served_requests=0 if counted is None else counted.connection.requests.served_count,
         dropped_signals=link.dropped_signals,
         bytes_sent=-1 if traffic is None else traffic.sent,
         bytes_received=-1 if traffic is None else traffic.received,

@@ -103,7 +103,7 @@ class InterruptHandler:
     """
 
     __slots__ = (
-        *("_again", "_cancelled_bodies", "_mutex", "_number", "_pid", "_previous", "_run", "_users"),
+        *("_again", "_cancelled_bodies", "_is_due", "_mutex", "_number", "_pid", "_previous", "_run", "_users"),
         *("bodies", "pending", "ended_by", "handler", "overdue", "raised_end", "stoppers"),
     )
 
@@ -117,6 +117,7 @@ class InterruptHandler:
         self.stoppers: list[Callable[[bool], bool]] = []
         self._again = False
         self._cancelled_bodies = False
+        self._is_due = False  # to be taken over, which only the main thread can
         self._number = SIGINT  # what is due
         self._users = 0
         self._pid = os.getpid()
@@ -136,6 +137,7 @@ class InterruptHandler:
             if self._users == 1:
                 self._again = False  # what was sent again may have come when the handler was not there any more
         self._pid = os.getpid()
+        self._is_due = True
         self._take_over()
 
     def uninstall(self) -> None:
@@ -157,6 +159,7 @@ class InterruptHandler:
     def _take_over(self) -> None:
         if not self._users or not _in_main_thread():
             return
+        self._is_due = False
         if self.whose() in TAKEN_OVER:
             self._previous = current_handler(SIGINT)
             self._run = trio.lowlevel.current_trio_token() if trio.lowlevel.in_trio_run() else None
@@ -205,7 +208,7 @@ class InterruptHandler:
         """
         handler = current_handler(SIGINT)
         # A shell's script has what it starts in the background ignore Ctrl-C: each call of such a program comes here.
-        if (handler == _IGNORED and not self.pending) or not _in_main_thread():
+        if (handler == _IGNORED and not (self.pending or self._is_due)) or not _in_main_thread():
             return
         if handler is not self.handler:
             self._take_over()

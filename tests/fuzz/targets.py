@@ -241,7 +241,7 @@ def _talk(chunks: list[bytes]) -> list[str]:
     seen += ours.close()
     ended = [event.number for event in seen if isinstance(event, ReplyReceived)]
     assert len(ended) == len(set(ended)), "a request ended twice"
-    assert ours.open_request_count == ours.served_request_count == 0
+    assert ours.requests.asked_count == ours.requests.served_count == 0
     assert [isinstance(event, PeerLost) for event in seen].count(True) == 1
     assert isinstance(seen[-1], PeerLost)
     _drain(ours)

@@ -58,6 +58,29 @@ def test_remote_call_begins_with_all_that_a_future_has(shared: bool) -> None:
     assert state(served) == state(QMI_RpcFuture("x", shared=False)) | {"_waker": served._send, "_explain": "missing"}
 
 
+def test_caller_that_reads_waits_for_an_end_that_has_just_begun() -> None:
+    """Whoever ends a call takes its lock first; the value is there a moment later."""
+
+    def finish() -> None:
+        wait_until(lambda: call._waker is not None)
+        call._value, call._done = 5, True
+        assert call._waker is not None
+        call._waker()
+
+    class Link:
+        def drive_io(self, done: Callable[[], object], timeout: float | None, **_: bool) -> None:
+            assert not done()
+            call._once.acquire()
+            assert done()
+            finishing.start()
+
+    link: Any = Link()
+    call = RemoteCall(link, "x", shared=False)
+    finishing = threading.Thread(target=finish)
+    assert call.wait_or_cancel(None, None) == 5
+    finishing.join()
+
+
 VALUES = [
     None, 3, -(1 << 70), 2.5, "text", b"bytes", (1, (2, [3])), {1: "a", (1, 2): "b"}, {1, 2}, frozenset("ab"), 1j,
     Mode.FAST, Reading(1.5, "V"), Settings(Mode.SLOW, {"x": Reading(0.0, "A")}),

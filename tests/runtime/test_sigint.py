@@ -530,6 +530,20 @@ def test_main_thread_takes_over_when_another_thread_has_started_the_context(pyth
     assert INTERRUPTS.whose() is Handler.PYTHON
 
 
+def test_main_thread_takes_the_end_over_also_where_ctrl_c_is_ignored(python_handles_ctrl_c: None) -> None:
+    """As in a program that a shell's script has started in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    thread = threading.Thread(target=lambda: qmi.start("elsewhere", None))
+    thread.start()
+    thread.join()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    qmi.make_instrument("one", NoisySineGenerator).get_sample()
+    assert signal.getsignal(signal.SIGTERM) is INTERRUPTS.handler
+    qmi.stop()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
 def test_release_that_hangs_is_broken_off_by_the_second_ctrl_c(python_handles_ctrl_c: None) -> None:
     entered = threading.Event()
 

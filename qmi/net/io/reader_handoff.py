@@ -120,7 +120,8 @@ class _Habit:
     running. Now and then it is tried all the same.
 
     Attributes:
-        in_vain: How often in a row it was; as long as that is 0, there is nothing to decide or to learn.
+        in_vain: How often in a row it was. Where each message comes by, this is looked at first: as long as it is 0,
+            waiting is worth it, and that something came teaches nothing.
     """
 
     __slots__ = ("_again", "_skipped", "in_vain")
@@ -382,8 +383,8 @@ class ReaderHandoff:
                     self._spin(done, now, duration, self._for_answers)
             wait = self._poll
             # Whoever had the right before may have left something to the loop. All else has just been looked at, and is
-            # again after the first wait. Also where there is always more to read: its time ends, and Ctrl-C strikes as
-            # soon as it waits elsewhere.
+            # again after each wait.
+            # Also where there is always more to read: its time ends, and Ctrl-C strikes as soon as it waits elsewhere.
             while not (done() or INTERRUPTS.pending or self.rest):
                 left = _LONGEST if end is None else min(_LONGEST, end - time.monotonic())
                 if self._more or wait(_LONGEST_WAIT if end is None else max(0, round(left * 1000))):
@@ -444,7 +445,7 @@ class ReaderHandoff:
         except OSError:  # no descriptor is left
             self._idling.learn(came=False)
             return
-        is_first = True  # as in drive_io()
+        is_first = True  # then only what is left to the loop has not just been looked at
         while not came and (not self.rest if is_first else self._may_read()):
             is_first = False
             bell.is_listening = True
@@ -512,7 +513,7 @@ class ReaderHandoff:
             self._right.release()
             self._uses += 1
             if (not self.stays_shut or self._is_retired) and self._has_more_to_come():
-                self._open_again()  # whoever said so found the right taken
+                self._open_again()  # whoever wanted it open has found the right taken
             return
         gate = self.gate
         assert gate is not None

@@ -343,7 +343,8 @@ class Outbound:
         self._stuck = stuck
         self._relieved = resume_writing
         self._capacity = capacity
-        self._most_alone = min(FULL - 1, capacity)  # of what is written without a look at what else waits
+        # How large a message may be that need not go into the queue; less than any once the link has ended.
+        self._most_alone = min(FULL - 1, capacity)
         self._found_full = False
         self.may_be_full: bool = False  # an attribute, since each call looks at it several times
         self.fault: str | None = None

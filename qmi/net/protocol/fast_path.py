@@ -21,6 +21,9 @@ from qmi.net.protocol.kinds import REQUEST, VALUE
 HEAD = Struct(">BBBI")
 """A body from its beginning to its payload, if the number of its request has more than one and at most four bytes."""
 
+THREE_FIELDS = 0x83
+FOUR_BYTES = 0x1A
+"""What stands in front of its three fields, and in front of the number."""
 WRITTEN = Struct(">5sI12xBBBI")
 """A frame without segments and with such a body, from its beginning to the payload: magic and version, the length of
 the body, that there are no segments; and the body."""
@@ -134,7 +137,7 @@ def read_body(body: bytes | bytearray) -> tuple[int, int, object] | None:
     if not HEAD.size < len(body) < SHORT:
         return None
     start, kind, width, number = HEAD.unpack_from(body)
-    if start != 0x83 or width != 0x1A:
+    if start != THREE_FIELDS or width != FOUR_BYTES:
         return None
     payload = read_payload(kind, bytes(body[HEAD.size :]))
     return None if payload is UNREAD else (kind, number, payload)

@@ -45,7 +45,17 @@ from qmi.net.codec.rows import Memory
 from qmi.net.limits import SEGMENT_THRESHOLD, Buffer, Limits, ProtocolError, VersionError
 from qmi.net.protocol import fast_path, plain
 from qmi.net.protocol.bounds import KIND, MAX_INT, MESSAGES, OutOfBounds, describe_value, fields_to_wire
-from qmi.net.protocol.fast_path import HEAD, READ, SHORT, UNREAD, WRITTEN, read_body, read_payload
+from qmi.net.protocol.fast_path import (
+    FOUR_BYTES,
+    HEAD,
+    READ,
+    SHORT,
+    THREE_FIELDS,
+    UNREAD,
+    WRITTEN,
+    read_body,
+    read_payload,
+)
 from qmi.net.protocol.kinds import Kind
 
 MAGIC = b"QMI"
@@ -56,10 +66,8 @@ HEADER = struct.Struct(">3sBBIIQ")
 _BEGIN = MAGIC + bytes((MAJOR, MINOR))
 _REST = struct.Struct(">IIQ")
 # What nearly each packet goes through, see :mod:`.fast_path`.
-_THREE_FIELDS = 0x83
-_FOUR_BYTES = 0x1A
 _VERSION = MAGIC + bytes((MAJOR,))
-_NO_SEGMENTS = bytes(12) + bytes((_THREE_FIELDS,))
+_NO_SEGMENTS = bytes(12) + bytes((THREE_FIELDS,))
 _HEADER_SIZE = HEADER.size
 _BODY_AHEAD = HEAD.size
 _AHEAD = READ.size
@@ -297,7 +305,7 @@ class FrameReader:
             return None
         data = bytes(self._scratch[:size])
         version, minor, length, no_segments, kind, width, number = _read_ahead(data)
-        if version != _VERSION or no_segments != _NO_SEGMENTS or width != _FOUR_BYTES:
+        if version != _VERSION or no_segments != _NO_SEGMENTS or width != FOUR_BYTES:
             return None
         if length != size - _HEADER_SIZE or length > self._max_whole:
             return None
@@ -423,10 +431,10 @@ NOTHING = Encoded(b"\xf6", [])
 def head(kind: Kind, number: int) -> bytes:
     """Return the CBOR in front of a payload."""
     if number < 24:
-        return bytes((0x83, kind, number))
+        return bytes((THREE_FIELDS, kind, number))
     if number < 1 << 32:
-        return HEAD.pack(0x83, kind, 0x1A, number)
-    return struct.pack(">BBBQ", 0x83, kind, 0x1B, number)
+        return HEAD.pack(THREE_FIELDS, kind, FOUR_BYTES, number)
+    return struct.pack(">BBBQ", THREE_FIELDS, kind, 0x1B, number)
 
 
 def write_packet(kind: Kind, number: int, encoded: Encoded = NOTHING) -> list[Buffer]:
@@ -434,8 +442,8 @@ def write_packet(kind: Kind, number: int, encoded: Encoded = NOTHING) -> list[Bu
     payload, segments = encoded
     if segments:
         return pack(head(kind, number) + payload, segments)
-    if 24 <= number < 1 << 32:  # the same in one step
-        return [_write_ahead(_BEGIN, _BODY_AHEAD + len(payload), _THREE_FIELDS, kind, _FOUR_BYTES, number) + payload]
+    if 24 <= number < 1 << 32:  # as `head`, in one step
+        return [_write_ahead(_BEGIN, _BODY_AHEAD + len(payload), THREE_FIELDS, kind, FOUR_BYTES, number) + payload]
     return [small_frame(head(kind, number), payload)]
 
 

@@ -186,6 +186,11 @@ class OpenRequests:
         """Requests of this side that have no answer yet, cancelled ones included."""
         return len(self._asked)
 
+    @property
+    def served_count(self) -> int:
+        """Requests of the other side that have no answer yet."""
+        return len(self.being_served)
+
     def what(self, number: int) -> str:
         """Return what a request of this side asks for, for a message."""
         return self._asked.get(number, "a request")
@@ -461,16 +466,6 @@ class RequestLayer(ABC):
     @abstractmethod
     def title(self) -> str:
         """What messages call the other side."""
-
-    @property
-    def open_request_count(self) -> int:
-        """How many requests of this side have no answer yet, cancelled ones included."""
-        return self.requests.asked_count
-
-    @property
-    def served_request_count(self) -> int:
-        """How many requests of the other side have no answer yet."""
-        return len(self.requests.being_served)
 
     @property
     def lacks_room(self) -> bool:

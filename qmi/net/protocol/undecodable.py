@@ -18,7 +18,7 @@ from qmi.net.codec.budget import NotWellFormed, read_head
 from qmi.net.limits import Buffer
 from qmi.net.protocol.bounds import MAX_INT
 from qmi.net.protocol.events import Event, ReplyReceived, SignalsReceived
-from qmi.net.protocol.fast_path import HEAD
+from qmi.net.protocol.fast_path import FOUR_BYTES, HEAD, THREE_FIELDS
 from qmi.net.protocol.kinds import Kind
 from qmi.net.protocol.requests import OpenRequests
 
@@ -123,7 +123,7 @@ def peek(body: Buffer) -> tuple[int, int] | None:
     """Return kind and number of a packet without decoding it; None if it is no packet."""
     if len(body) >= HEAD.size:
         first, kind, width, number = HEAD.unpack_from(body)
-        if first == 0x83 and kind < 24 and width == 0x1A:  # as below: so nearly all packets begin
+        if first == THREE_FIELDS and kind < 24 and width == FOUR_BYTES:  # as below: so nearly all packets begin
             return kind, number
     start = bytes(body[:20])
     try:

@@ -124,7 +124,7 @@ def test_gate_that_is_used_now_and_then_is_not_looked_after(
     assert wakes(link, handoff)
 
 
-def test_gatestays_shut_while_it_is_used_so_often(
+def test_gate_stays_shut_while_it_is_used_so_often(
     shut: Callable[[], None], link: LetterLink, handoff: ReaderHandoff
 ) -> None:
     for _ in range(3):
@@ -239,6 +239,19 @@ def test_what_only_the_loop_may_handle_opens_the_gate(
     handoff.drive_io(lambda: bool(handoff.rest), 10.0)
     assert handoff.rest
     assert link.calls
+    assert wakes(link, handoff)
+
+
+def test_link_that_is_lost_while_its_gate_stays_shut_is_given_to_the_loop(
+    shut: Callable[[], None], link: LetterLink, handoff: ReaderHandoff
+) -> None:
+    def lost() -> bool:
+        link.is_up = False
+        return True
+
+    handoff.drive_io(lost, 10.0)
+    handoff.look_after()
+    assert link.calls == 1
     assert wakes(link, handoff)
 
 

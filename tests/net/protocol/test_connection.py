@@ -94,7 +94,7 @@ def test_every_request_arrives_as_it_was_sent_and_is_answered(message: Request) 
     a, b = pair()
     number = ask(a, b, message)
     assert give(a, b.send_reply(number, Value((1, "x")))) == [ReplyReceived(number, Value((1, "x")))]
-    assert (a.open_request_count, b.served_request_count) == (0, 0)
+    assert (a.requests.asked_count, b.requests.served_count) == (0, 0)
 
 
 def test_signals_that_come_in_a_row_are_one_event() -> None:
@@ -147,7 +147,7 @@ def test_fault_10_an_unsendable_argument_fails_the_call_and_nothing_else() -> No
         a.send_request(Call("o", "m", (threading.Lock(),)))
     with pytest.raises(QMI_ValueNotSendableException, match=r"kwargs\['k'\]: a generator"):
         a.send_request(Call("o", "m", (), {"k": (x for x in [1])}))
-    assert a.open_request_count == 0
+    assert a.requests.asked_count == 0
     ask(a, b)
 
 
@@ -167,9 +167,9 @@ def test_a_reply_after_a_cancellation_is_ignored_and_frees_the_number() -> None:
     number = ask(a, b)
     assert give(b, a.cancel_request(number)) == [CancelReceived(number)]
     assert a.cancel_request(number) == []
-    assert a.open_request_count == 1
+    assert a.requests.asked_count == 1
     assert give(a, b.send_reply(number, Value(1))) == []
-    assert a.open_request_count == 0
+    assert a.requests.asked_count == 0
     assert ask(a, b) == number + 1
 
 
@@ -185,7 +185,7 @@ def test_a_request_that_was_not_handed_over_is_withdrawn() -> None:
     a, _ = pair()
     number, _ = a.send_request(GET)
     assert a.cancel_request(number) == []
-    assert a.open_request_count == 0
+    assert a.requests.asked_count == 0
 
 
 def lost_error(events: list[Event], number: int) -> BaseException:
@@ -282,7 +282,7 @@ def test_a_stream_flows_as_fast_as_its_consumer() -> None:
     with pytest.raises(QMI_RuntimeException, match="ends by end_stream"):
         b.send_reply(number, Value(1))
     assert give(a, b.end_stream(number)) == [StreamEnded(number)]
-    assert a.open_request_count == b.served_request_count == 0
+    assert a.requests.asked_count == b.requests.served_count == 0
     with pytest.raises(QMI_RuntimeException, match="not open"):
         b.send_reply(number, Value(1))
 
@@ -300,13 +300,13 @@ def test_a_consumer_that_leaves_gets_no_more_items() -> None:
     assert b.send_item(number, 2) == []
     assert give(b, pack(head(Kind.CREDIT, number) + b"\x01")) == []
     assert give(a, b.end_stream(number)) == []
-    assert a.open_request_count == 0
+    assert a.requests.asked_count == 0
     other = ask(a, b)
     stream = b.open_stream(other)
     a.cancel_request(other)
     assert give(a, stream) == []
     give(a, b.send_reply(other, Failure(ValueError("x"))))
-    assert a.open_request_count == 0
+    assert a.requests.asked_count == 0
 
 
 def test_too_many_open_requests_are_refused_on_both_sides() -> None:

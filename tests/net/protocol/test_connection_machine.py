@@ -114,7 +114,7 @@ class Joined(RuleBasedStateMachine):
         try:
             number, buffers = side.peer.send_request(Call("o", "m", (text,)))
         except QMI_NotDeliveredException:
-            assert side.is_lost or side.peer.open_request_count == 12
+            assert side.is_lost or side.peer.requests.asked_count == 12
             return who, 0
         assert number not in side.texts, "a number was used twice"
         side.texts[number] = text
@@ -198,10 +198,10 @@ class Joined(RuleBasedStateMachine):
     def counts_agree(self) -> None:
         for side in getattr(self, "sides", []):
             if side.is_lost:
-                assert side.peer.open_request_count == side.peer.served_request_count == 0
+                assert side.peer.requests.asked_count == side.peer.requests.served_count == 0
                 assert set(side.ended) | side.given_up == set(side.texts)
             else:
-                assert side.peer.served_request_count == len(side.serving)
+                assert side.peer.requests.served_count == len(side.serving)
 
     def teardown(self) -> None:
         for side in getattr(self, "sides", []):

@@ -178,7 +178,9 @@ def test_connection_does_the_same_with_bytes_that_came_alone(kind: Kind, number:
         else:
             events = a.receive_data(data, 1.0)
         lost = None if a.lost is None else (a.lost.kind, a.lost.reason)
-        outcomes.append((repr(events), lost, b"".join(a.data_to_send()), a.open_request_count, a.last_heard, a.is_amid))
+        outcomes.append(
+            (repr(events), lost, b"".join(a.data_to_send()), a.requests.asked_count, a.last_heard, a.is_amid)
+        )
     assert outcomes[0] == outcomes[1]
 
 

@@ -68,7 +68,7 @@ def test_undecodable_arguments_are_answered_by_an_error_and_the_link_goes_on(bad
     assert isinstance(reply.reply, Failure)
     assert type(reply.reply.error) is QMI_ValueNotSendableException
     assert str(reply.reply.error).startswith("The arguments of nsg.get cannot be rebuilt there: ")
-    assert (b.served_request_count, a.open_request_count) == (0, 0)
+    assert (b.requests.served_count, a.requests.asked_count) == (0, 0)
     still_works(a, b)
 
 
@@ -92,7 +92,7 @@ def test_undecodable_result_of_a_cancelled_call_is_dropped() -> None:
     number = ask(a, b)
     give(b, a.cancel_request(number))
     assert a.receive_data(packet(Kind.VALUE, number, dumps(BAD[0])), 0.0) == []
-    assert a.open_request_count == 0
+    assert a.requests.asked_count == 0
 
 
 def test_undecodable_item_ends_its_stream_on_both_sides() -> None:
