@@ -130,7 +130,7 @@ def _few_items(body: bytes | bytearray, containers: int, tags: list[tuple[int, i
 _FORM = b"\x83\x61"
 """How the payload of a packed list begins, before the letter of its form."""
 _OTHER_FORM = " "
-_WITH_ROWS = "R "
+_WITH_ROWS = "RN "
 """The form of rows of scalars, and what may be that, written in another way."""
 TEXT_FORM = "T"
 """Stands for a long text, which is none of them."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, chain, islice, pairwise, repeat
-from operator import countOf
+from operator import countOf, itemgetter
 from typing import Any, Final, NamedTuple
 
 from cbor2 import CBORTag
@@ -48,7 +48,8 @@ _PART = 1 << 14
 """So many rows are made at a time, which takes a few milliseconds."""
 _LETTERS_OF_KINDS = b"tld"
 _LETTER_OF_DICTS = ord("d")
-_LETTER_OF_RECORDS = ord("R")
+_LETTERS_OF_RECORDS = b"RN"
+_LETTER_OF_NESTED = ord("N")
 _NUMBER, _TEXT, _ARRAY = 0, 3, 4
 """Major types of CBOR."""
 _MANY_TABLES = 64
@@ -83,7 +84,7 @@ def pack_rows(encoding: Encoding, values: Sequence[Any], depth: int) -> CBORTag 
     if width > _WIDEST:
         return None
     encoding.spend(weight_of_rows(count, 0))
-    return _table(encoding, LETTERS[kind], rows, width, width, depth)
+    return _table(encoding, LETTERS[kind], rows, width, depth)
 
 
 def _rows_of_numbers(encoding: Encoding, values: Sequence[Any], kind: type, depth: int) -> CBORTag | None:
@@ -109,17 +110,15 @@ def _is_of_one_type(first: Sequence[object], last: Sequence[object]) -> bool:
     return len(first) == len(last) and len(set(map(type, chain(first, last)))) == 1
 
 
-def _table(
-    encoding: Encoding, letter: str, rows: Iterable[Iterable[Any]], width: int, shape: object, depth: int
-) -> CBORTag | None:
+def _table(encoding: Encoding, letter: str, rows: Iterable[Iterable[Any]], width: int, depth: int) -> CBORTag | None:
     flat = list(chain.from_iterable(rows))
     count = len(flat) // width
     if type(flat[-1]) is type(flat[0]) and len(set(map(type, flat[:width]))) == 1:
-        return CBORTag(Own.COLUMNS, [letter, count, shape, encoding.items(flat, depth)])
+        return CBORTag(Own.COLUMNS, [letter, count, width, encoding.items(flat, depth)])
     if width > 2 * count:
         return None
     columns = [encoding.items(flat[place::width], depth) for place in range(width)]
-    return CBORTag(Own.COLUMNS, [letter, count, shape, *columns])
+    return CBORTag(Own.COLUMNS, [letter, count, width, *columns])
 
 
 def _pack_ragged(encoding: Encoding, rows: Sequence[tuple[Any, ...]], letter: str, depth: int) -> CBORTag | None:
@@ -134,19 +133,24 @@ def _pack_ragged(encoding: Encoding, rows: Sequence[tuple[Any, ...]], letter: st
 
 
 def _pack_dicts(encoding: Encoding, values: Sequence[dict[Any, Any]], depth: int) -> CBORTag | None:
+    values = list(values)  # whatever another thread does to it meanwhile
     first, count = list(values[0]), len(values)
     width = len(first)
     if not 0 < width <= _WIDEST or countOf(map(type, first), str) != width or list(values[-1]) != first:
         return None
     if countOf(map(len, values), width) != count:
         return None
-    rows = list(map(dict.copy, values))  # as above
-    keys = list(chain.from_iterable(rows))
+    keys = list(chain.from_iterable(values))
     # No row has a key twice: if the keys come round regularly, each row has just these.
-    if countOf(map(type, keys), str) != count * width or keys != first * count:
+    if countOf(map(type, keys), str) != count * width or keys != first * count or width > 2 * count:
+        return None
+    try:
+        # Nothing is made for each row, since the garbage collector would look at all of that.
+        columns = [list(map(itemgetter(key), values)) for key in first]
+    except KeyError:  # another thread has changed a row
         return None
     encoding.spend(weight_of_rows(count, width))
-    return _table(encoding, "d", map(dict.values, rows), width, first, depth)
+    return CBORTag(Own.COLUMNS, ["d", count, first, *(encoding.items(column, depth) for column in columns)])
 
 
 class TablesAhead(NamedTuple):
@@ -200,8 +204,8 @@ def _read_head_of_table(body: bytes | bytearray, place: int) -> TablesAhead:
     major, _, place = read_head(body, place)
     kind, size, place = read_head(body, place)
     letter = body[place]
-    if letter == _LETTER_OF_RECORDS and (major, kind, size) == (_ARRAY, _TEXT, 1):
-        return _read_head_of_records(body, place + 1)
+    if letter in _LETTERS_OF_RECORDS and (major, kind, size) == (_ARRAY, _TEXT, 1):
+        return _read_head_of_records(body, place + 1, is_nested=letter == _LETTER_OF_NESTED)
     if (major, kind, size) != (_ARRAY, _TEXT, 1) or letter not in _LETTERS_OF_KINDS:
         return _NONE  # no table: the decoder takes nothing else for one
     major, count, place = read_head(body, place + 1)
@@ -215,7 +219,7 @@ def _read_head_of_table(body: bytes | bytearray, place: int) -> TablesAhead:
     return _MANY  # whoever wrote this made the same of something else
 
 
-def _read_head_of_records(body: bytes | bytearray, place: int) -> TablesAhead:
+def _read_head_of_records(body: bytes | bytearray, place: int, *, is_nested: bool) -> TablesAhead:
     major, size, place = read_head(body, place)
     kind, length, place = read_head(body, place)
     if (major, size, kind, length) != (_ARRAY, 4, _TEXT, 1):
@@ -223,8 +227,10 @@ def _read_head_of_records(body: bytes | bytearray, place: int) -> TablesAhead:
     of_dicts = body[place] == _LETTER_OF_DICTS
     major, count, place = read_head(body, place + 1)
     kind, items, place = read_head(body, place)
-    if (major, kind) != (_NUMBER, _NUMBER):
+    if (major, kind) != (_NUMBER, _TEXT if is_nested else _NUMBER):
         return _NONE
+    if is_nested:  # what is in them is known by how many bytes they have alone
+        items = 0
     if of_dicts:
         return TablesAhead(count, count * _PER_DICT + _PER_KEY * items)
     return TablesAhead(count, count * _PER_ROW + _SLOT * items)

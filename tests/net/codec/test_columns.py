@@ -6,6 +6,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from enum import IntEnum
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -214,17 +215,26 @@ def test_row_that_is_changed_meanwhile_does_not_move_others(monkeypatch: pytest.
 
     monkeypatch.setattr(columns, "_table", changed)
     assert through(rows) == [[1, b"2"], [3, b"4"], [5, b"6"], [7, b"8"]]
-    dicts = [{"a": 1, "b": b"2"}, {"a": 3, "b": b"4"}, {"a": 5, "b": b"6"}, {"a": 7, "b": b"8"}]
-    rows = [dicts, dicts]
-    dicts_before = [row.copy() for row in dicts]
 
-    def replaced(*args: Any) -> Any:
-        del dicts[0]["a"]
-        dicts[0]["c"] = 9
-        return table(*args)
 
-    monkeypatch.setattr(columns, "_table", replaced)
-    assert through(dicts) == dicts_before
+@pytest.mark.parametrize("change", ["row is gone", "row has another key"])
+def test_dicts_that_are_changed_meanwhile_are_what_they_were_or_are(
+    monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    dicts: list[dict[str, object]] = [{"a": number, "b": b"2"} for number in range(4)]
+    before = [row.copy() for row in dicts]
+
+    def changed(key: str) -> Any:
+        if change == "row is gone":
+            del dicts[1:]
+        else:
+            dicts[0].pop("a", None)
+            dicts[0]["c"] = 9
+        return itemgetter(key)
+
+    monkeypatch.setattr(columns, "itemgetter", changed)
+    assert through(dicts) == (before if change == "row is gone" else dicts)
+    assert dicts != before
 
 
 @pytest.mark.parametrize("count", [600, 20_000])
@@ -268,6 +278,22 @@ def test_memory_of_rows_is_estimated_from_what_a_table_announces(width: int, kin
     assert ahead.memory >= sum(map(sys.getsizeof, found)), "or a message takes more than was set aside for it"
     assert costs_of(foresee(encoded.payload, sum(map(len, encoded.segments)))).values >= ahead.memory
     assert is_slow(foresee(encoded.payload, 0)) == (count > 8192) or len(encoded.payload) > 4096
+
+
+@pytest.mark.parametrize("row", [[1, [2, 3]], (1, (2, 3)), {"a": 1, "b": {"c": 2}}, [1, {"a": 2}]], ids=repr)
+@pytest.mark.parametrize("count", [1000, 9000])
+def test_rows_with_containers_in_them_are_counted_ahead(row: Any, count: int) -> None:
+    """Where there are many, nobody waits for their decoding, and the garbage collector rests meanwhile."""
+    encoded = CODEC.encode([row] * count)
+    assert tables_ahead(encoded.payload).rows == count
+    frame = foresee(encoded.payload, sum(map(len, encoded.segments)))
+    assert is_slow(frame) == (count > 8192)
+    found = CODEC.decode(encoded.payload, [bytes(segment) for segment in encoded.segments])
+    inner = [
+        item for each in found for item in (each.values() if type(each) is dict else each) if type(item) is not int
+    ]
+    assert len(inner) == count
+    assert costs_of(frame).values >= sum(map(sys.getsizeof, [*found, *inner]))
 
 
 def test_many_tables_are_estimated_together() -> None:
