@@ -142,11 +142,17 @@ def _pack_dicts(encoding: Encoding, values: Sequence[dict[Any, Any]], depth: int
         return None
     keys = list(chain.from_iterable(values))
     # No row has a key twice: if the keys come round regularly, each row has just these.
-    if countOf(map(type, keys), str) != count * width or keys != first * count or width > 2 * count:
+    if countOf(map(type, keys), str) != count * width or keys != first * count:
+        return None
+    is_of_one_type = _is_of_one_type(list(values[0].values()), list(values[-1].values()))
+    if width > 2 * count and not is_of_one_type:
         return None
     try:
         # Nothing is made for each row, since the garbage collector would look at all of that.
-        columns = [list(map(itemgetter(key), values)) for key in first]
+        if is_of_one_type:
+            columns = [[row[key] for row in values for key in first]]
+        else:
+            columns = [list(map(itemgetter(key), values)) for key in first]
     except KeyError:  # another thread has changed a row
         return None
     encoding.spend(weight_of_rows(count, width))

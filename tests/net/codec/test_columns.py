@@ -217,6 +217,14 @@ def test_row_that_is_changed_meanwhile_does_not_move_others(monkeypatch: pytest.
     assert through(rows) == [[1, b"2"], [3, b"4"], [5, b"6"], [7, b"8"]]
 
 
+@pytest.mark.parametrize(("count", "width"), [(4, 20), (10, 100), (100, 5)])
+def test_dicts_of_values_of_one_type_are_one_column(count: int, width: int) -> None:
+    """A column for each key would be a short list, and there would be as many as keys."""
+    dicts = [{f"k{key}": np.float64(key * row) for key in range(width)} for row in range(count)]
+    assert CODEC.encode(dicts).payload.startswith(HEAD + b"\x84"), "kind, count, keys, and a column"
+    assert through(dicts) == dicts
+
+
 @pytest.mark.parametrize("change", ["row is gone", "row has another key"])
 def test_dicts_that_are_changed_meanwhile_are_what_they_were_or_are(
     monkeypatch: pytest.MonkeyPatch, change: str
